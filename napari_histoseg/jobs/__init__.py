@@ -1,0 +1,1 @@
+"""Long work as generators, and the lane that runs them."""
