@@ -73,9 +73,7 @@ class Box:
             return other
         if other.is_empty:
             return self
-        return Box(
-            min(self.y0, other.y0), min(self.x0, other.x0), max(self.y1, other.y1), max(self.x1, other.x1)
-        )
+        return Box(min(self.y0, other.y0), min(self.x0, other.x0), max(self.y1, other.y1), max(self.x1, other.x1))
 
     def contains(self, other: Box) -> bool:
         return self.intersect(other) == other

@@ -71,16 +71,12 @@ class ImageRef:
             When the box reaches outside the level.
         """
         if not Box.of_shape(self.levels[level]).contains(box) or box.is_empty:
-            raise InputError(
-                f"{box} is not inside level {level} of '{self.name}', which is {self.levels[level]}."
-            )
+            raise InputError(f"{box} is not inside level {level} of '{self.name}', which is {self.levels[level]}.")
         return self.source.read(level, box)
 
     def with_mpp(self, mpp: float) -> ImageRef:
         if not 0.01 <= mpp <= 100:
-            raise InputError(
-                f"{mpp} µm per pixel is not a microscope's resolution; give a value between 0.01 and 100."
-            )
+            raise InputError(f"{mpp} µm per pixel is not a microscope's resolution; give a value between 0.01 and 100.")
         return replace(self, mpp=float(mpp))
 
 
@@ -205,9 +201,7 @@ def _value_scale(sample: NDArray[Any], dtype: np.dtype[Any], name: str) -> tuple
     if dtype == np.uint8:
         return 1.0, ()
     if dtype.kind not in "uif":
-        raise InputError(
-            f"'{name}' holds {dtype} values; an image of numbers (8-bit, 16-bit or float) is needed."
-        )
+        raise InputError(f"'{name}' holds {dtype} values; an image of numbers (8-bit, 16-bit or float) is needed.")
     finite = sample[np.isfinite(sample)] if dtype.kind == "f" else sample
     if finite.size == 0:
         raise InputError(f"'{name}' holds only NaN or infinite values; open another image.")
@@ -216,9 +210,7 @@ def _value_scale(sample: NDArray[Any], dtype: np.dtype[Any], name: str) -> tuple
         notes = ("Pixels without a number (NaN) are shown as white.",)
     low, high = float(finite.min()), float(finite.max())
     if low < 0:
-        raise InputError(
-            f"'{name}' holds negative values (down to {low:g}); rescale it to 0..1 or 0..255 first."
-        )
+        raise InputError(f"'{name}' holds negative values (down to {low:g}); rescale it to 0..1 or 0..255 first.")
     ceilings = (1.0, 255.0, 65535.0) if dtype.kind == "f" else (255.0, 4095.0, 65535.0)
     for ceiling in ceilings:
         if high <= ceiling:

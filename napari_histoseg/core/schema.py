@@ -107,9 +107,7 @@ class LabelSchema:
             if c.name.casefold() == name.casefold():
                 return c
         near = difflib.get_close_matches(name, [c.name for c in self.classes], 1)
-        hint = (
-            f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(c.name for c in self.classes)}."
-        )
+        hint = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(c.name for c in self.classes)}."
         raise InputError(f"Schema '{self.id}' has no class '{name}'{hint}")
 
     def with_colors(self, colors: Mapping[int, str]) -> LabelSchema:
@@ -149,6 +147,4 @@ class LabelSchema:
             classes = tuple(LabelClass.from_json(c) for c in data["classes"])
             return cls(str(data["id"]), str(data.get("title", data["id"])), classes)
         except (KeyError, TypeError) as error:
-            raise InputError(
-                f"A label schema needs an id and a list of classes; missing or wrong: {error}."
-            ) from None
+            raise InputError(f"A label schema needs an id and a list of classes; missing or wrong: {error}.") from None

@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 from napari_histoseg.core.box import Box
 
 corner = st.integers(-20, 40)
-boxes = st.builds(
-    lambda y, x, h, w: Box(y, x, y + h, x + w), corner, corner, st.integers(0, 30), st.integers(0, 30)
-)
+boxes = st.builds(lambda y, x, h, w: Box(y, x, y + h, x + w), corner, corner, st.integers(0, 30), st.integers(0, 30))
 
 
 def painted(box: Box) -> np.ndarray:
