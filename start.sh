@@ -21,7 +21,7 @@ missing_packages() {
     if [ -z "${PYTHON:-}" ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         wanted+=(python3 python3-venv)
     fi
-    if [ -z "${DISPLAY:-}" ] || [ "${1:-}" = test ]; then wanted+=(xvfb); fi
+    if [ -z "${DISPLAY:-}" ] || [ "${1:-}" = test ]; then wanted+=(xvfb xauth); fi
     local package
     for package in "${wanted[@]}"; do
         # Newer releases rename a package (libglib2.0-0t64) and provide the old name.
