@@ -1,0 +1,130 @@
+"""Retrain on edits: from a snapshot of what people vouched for to a published revision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_histoseg.jobs.job import Job
+from napari_histoseg.jobs.lane import Priority
+from napari_histoseg.session.status import Clock, JobState, JobStatus
+
+if TYPE_CHECKING:
+
+    from napari_histoseg.core.revision import Revision, RevisionStore
+    from napari_histoseg.jobs.job import Progress
+    from napari_histoseg.jobs.lane import Lane, Ticket
+    from napari_histoseg.learning.finetune import FineTuneRequest, FineTuneResult
+
+
+@dataclass(frozen=True, eq=False)
+class RetrainTask:
+    """A fine-tuning to run and where its revision goes."""
+
+    request: FineTuneRequest
+    store: RevisionStore
+    model_id: str
+    parent: str
+
+
+@dataclass(frozen=True, eq=False)
+class RetrainOutcome:
+    """The published revision beside the result it was made from."""
+
+    revision: Revision
+    result: FineTuneResult
+
+
+def retrain_job(task: RetrainTask) -> Job[RetrainOutcome]:
+    """Fine-tune, judge, publish; closing it before the end publishes nothing."""
+    from napari_histoseg.learning.finetune import finetune
+
+    result = yield from finetune(task.request)
+    return RetrainOutcome(publish(task, result), result)
+
+
+def publish(task: RetrainTask, result: FineTuneResult) -> Revision:
+    """Keep the candidate as an immutable revision, promoted or refused."""
+    raise NotImplementedError
+
+
+class Retrainer:
+    """Runs one fine-tuning at a time in the background."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        *,
+        on_status: Callable[[JobStatus], None],
+        on_loss: Callable[[int, float], None],
+        on_outcome: Callable[[RetrainOutcome], None],
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        self._lane = lane
+        self._on_status = on_status
+        self._on_loss = on_loss
+        self._on_outcome = on_outcome
+        self._on_error = on_error
+        self._ticket: Ticket | None = None
+        self._clock = Clock()
+        self._generation = 0
+        self._done = 0
+        self._total = 0
+
+    @property
+    def is_running(self) -> bool:
+        return self._ticket is not None
+
+    def start(self, task: RetrainTask) -> None:
+        """Begin; the caller has made sure that nothing runs."""
+        self._generation += 1
+        generation = self._generation
+        self._clock, self._done, self._total = Clock(), 0, 0
+
+        def guarded(act: Callable[[Any], None]) -> Callable[[Any], None]:
+            def deliver(value: Any) -> None:
+                if generation == self._generation:
+                    act(value)
+
+            return deliver
+
+        self._ticket = self._lane.submit(
+            lambda: retrain_job(task),
+            priority=Priority.BACKGROUND,
+            on_progress=guarded(self._on_progress),
+            on_done=guarded(self._on_done),
+            on_error=guarded(self._on_failure),
+        )
+        self._report("queued", "Waiting for the lane.")
+
+    def cancel(self) -> None:
+        """Stop; no revision is made."""
+        if self._ticket is not None:
+            self._finish("cancelled", "Stopped; the model stays as it was.")
+
+    def _on_progress(self, progress: Progress) -> None:
+        step = progress.payload
+        if step is not None:
+            self._on_loss(step.step, step.loss)
+        self._done, self._total = progress.done, progress.total
+        self._report("running", progress.message)
+
+    def _on_done(self, outcome: RetrainOutcome) -> None:
+        self._finish("done", outcome.revision.reason)
+        self._on_outcome(outcome)
+
+    def _on_failure(self, error: Exception) -> None:
+        self._finish("failed", str(error))
+        self._on_error(error)
+
+    def _finish(self, state: JobState, message: str) -> None:
+        if self._ticket is not None:
+            self._ticket.cancel()
+        self._ticket = None
+        self._generation += 1
+        self._report(state, message)
+
+    def _report(self, state: JobState, message: str) -> None:
+        eta_s = self._clock.eta_s(self._done, self._total) if state == "running" else None
+        self._on_status(JobStatus("finetune", state, None, self._done, self._total, message, eta_s))

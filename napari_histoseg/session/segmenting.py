@@ -1,0 +1,218 @@
+"""Running the active model over images: what is on screen first, then the rest, never a stale reply."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_histoseg.core.box import Box
+from napari_histoseg.core.image import ImageRef
+from napari_histoseg.jobs.lane import Priority
+from napari_histoseg.session.status import ActiveModel, Clock, JobState, JobStatus
+
+if TYPE_CHECKING:
+    from napari_histoseg.core.project import Project
+    from napari_histoseg.jobs.job import Progress
+    from napari_histoseg.jobs.lane import Lane, Ticket
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentTask:
+    """One image to segment.
+
+    Parameters
+    ----------
+    project : Project
+        Receives the proposals.
+    image_id : str
+    image : ImageRef
+        With known µm per pixel.
+    model : ActiveModel
+    table : ndarray of uint8, shape (256,)
+        From the model's label values to the project's.
+    visible : Box or None
+        What is on screen; done first.
+    device : str
+    """
+
+    project: Project
+    image_id: str
+    image: ImageRef
+    model: ActiveModel
+    table: NDArray[np.uint8]
+    visible: Box | None
+    device: str
+
+
+class Segmenter:
+    """Segments a queue of images, one after the other; starting anew drops whatever the old run still sends."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        *,
+        on_status: Callable[[JobStatus], None],
+        on_labels: Callable[[str, Box], None],
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        self._lane = lane
+        self._on_status = on_status
+        self._on_labels = on_labels
+        self._on_error = on_error
+        self._generation = 0
+        self._queue: deque[SegmentTask] = deque()
+        self._run: _Run | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._run is not None
+
+    def start(self, tasks: Iterable[SegmentTask]) -> None:
+        """Segment these images in order, instead of whatever runs now."""
+        self.cancel()
+        self._queue.extend(tasks)
+        self._next()
+
+    def cancel(self) -> None:
+        """Stop; tiles that are done stay."""
+        self._queue.clear()
+        if self._run is not None:
+            self._finish("cancelled", "Stopped; what was done stays.")
+
+    def _next(self) -> None:
+        if not self._queue:
+            return
+        task = self._queue.popleft()
+        self._generation += 1
+        run_id = task.project.begin_run(
+            task.image_id,
+            model=task.model.spec.id,
+            revision=task.model.label,
+            box=task.visible or Box.of_shape(task.image.shape),
+        )
+        self._run = _Run(task, run_id, self._generation, deque(_phases(task)))
+        self._report("queued", "Waiting for the model.")
+        self._submit()
+
+    def _submit(self) -> None:
+        run = self._run
+        if run is None:
+            return
+        boxes, priority = run.phases.popleft()
+
+        def guarded(act: Callable[[Any], None]) -> Callable[[Any], None]:
+            def deliver(value: Any) -> None:
+                if self._run is run:
+                    act(value)
+
+            return deliver
+
+        task, generation = run.task, run.generation
+
+        def job() -> Any:
+            from napari_histoseg.inference.predict import PredictRequest, predict
+
+            return predict(
+                PredictRequest(
+                    image=task.image,
+                    model_id=task.model.spec.id,
+                    weights=task.model.weights,
+                    boxes=boxes,
+                    visible=task.visible,
+                    device=task.device,
+                    generation=generation,
+                )
+            )
+
+        run.ticket = self._lane.submit(
+            job,
+            priority=priority,
+            on_progress=guarded(self._on_progress),
+            on_done=guarded(self._on_done),
+            on_error=guarded(self._on_failure),
+        )
+
+    def _on_progress(self, progress: Progress) -> None:
+        run = self._run
+        if run is None:
+            return
+        tile = progress.payload
+        if tile is not None:
+            box, task = tile.box, run.task
+            task.project.propose(task.image_id, box, task.table[tile.labels], run_id=run.run_id)
+            self._on_labels(task.image_id, box)
+        run.done, run.total = progress.done, progress.total
+        self._report("running", progress.message)
+
+    def _on_done(self, _result: Any) -> None:
+        run = self._run
+        if run is None:
+            return
+        if run.phases:
+            run.clock = Clock()
+            self._submit()
+            return
+        self._finish("done", "Segmented.")
+        self._next()
+
+    def _on_failure(self, error: Exception) -> None:
+        self._queue.clear()
+        self._finish("failed", str(error))
+        self._on_error(error)
+
+    def _finish(self, state: JobState, message: str) -> None:
+        run = self._run
+        if run is None:
+            return
+        if run.ticket is not None:
+            run.ticket.cancel()
+        run.task.project.end_run(run.run_id, state)
+        self._report(state, message)
+        self._run = None
+
+    def _report(self, state: JobState, message: str) -> None:
+        run = self._run
+        if run is None:
+            return
+        eta_s = run.clock.eta_s(run.done, run.total) if state == "running" else None
+        self._on_status(JobStatus("predict", state, run.task.image_id, run.done, run.total, message, eta_s))
+
+
+class _Run:
+    """What the segmenter knows of the image that is being segmented."""
+
+    def __init__(
+        self, task: SegmentTask, run_id: Any, generation: int, phases: deque[tuple[tuple[Box, ...], Priority]]
+    ) -> None:
+        self.task = task
+        self.run_id = run_id
+        self.generation = generation
+        self.phases = phases
+        self.clock = Clock()
+        self.ticket: Ticket | None = None
+        self.done = 0
+        self.total = 0
+
+
+def _phases(task: SegmentTask) -> list[tuple[tuple[Box, ...], Priority]]:
+    """Boxes and urgency: the view before everything else, then what lies around it."""
+    whole = Box.of_shape(task.image.shape)
+    visible = whole if task.visible is None else task.visible.intersect(whole)
+    if visible.is_empty or visible == whole:
+        return [((whole,), Priority.USER)]
+    around = tuple(
+        box
+        for box in (
+            Box(0, 0, visible.y0, whole.x1),
+            Box(visible.y0, 0, visible.y1, visible.x0),
+            Box(visible.y0, visible.x1, visible.y1, whole.x1),
+            Box(visible.y1, 0, whole.y1, whole.x1),
+        )
+        if not box.is_empty
+    )
+    return [((visible,), Priority.INTERACTIVE), (around, Priority.USER)]
