@@ -1,0 +1,179 @@
+"""The models that can be chosen, known without importing torch.
+
+A model is one file in ``models/zoo/`` (or a module that another package names in the entry-point group
+``napari_histoseg.models``)::
+
+    from torch import nn
+
+    from napari_histoseg.core.schemas import BCSS5
+    from napari_histoseg.models.registry import register
+    from napari_histoseg.models.spec import ModelSpec
+
+    SPEC = ModelSpec(id="segformer_b0", classes=BCSS5.classes, ...)
+
+
+    class SegFormer(nn.Module): ...
+
+
+    @register(SPEC)
+    def build(num_classes: int, *, width: int = 32) -> nn.Module:
+        return SegFormer(num_classes, width)
+
+Listing models must be quick, since a panel does it when it opens, while importing torch takes seconds. So the registry
+reads only the *head* of such a file: the statements above its first function or class, without imports of other
+packages. The specs must therefore stand in the head and use nothing but the standard library and this package's
+light rooms (``core``, ``models.spec``). The file itself is imported when a network is built. A file may hold further
+specs, for example ``TIED = replace(SPEC, id="...", variant={"tied": True})`` with ``@register(SPEC, TIED)``: each is
+listed, and ``build`` receives its ``variant``.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from napari_histoseg.core.errors import ModelError
+from napari_histoseg.models import zoo
+from napari_histoseg.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    Builder = Callable[..., nn.Module]
+
+GROUP = "napari_histoseg.models"
+"""Entry-point group through which other packages add model modules."""
+
+_builders: dict[str, Builder] = {}
+
+
+def register(*specs: ModelSpec) -> Callable[[Builder], Builder]:
+    """Decorator for ``build(num_classes, **variant) -> nn.Module`` that makes it the builder of ``specs``."""
+
+    def remember(build: Builder) -> Builder:
+        for spec in specs:
+            _builders[spec.id] = build
+        return build
+
+    return remember
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A spec and the module that builds it."""
+
+    spec: ModelSpec
+    module: str
+
+    def build(self, num_classes: int | None = None, **variant: Any) -> nn.Module:
+        """A new network with random weights, in training mode.
+
+        Parameters
+        ----------
+        num_classes : int, optional
+            Number of output channels; by default one for each class of the spec.
+        **variant
+            Options that replace those of ``spec.variant``.
+
+        Raises
+        ------
+        ModelError
+            When an option does not exist or the module cannot be imported.
+        """
+        try:
+            importlib.import_module(self.module)
+        except ImportError as error:
+            raise ModelError(
+                f"Model '{self.spec.id}' needs a package that cannot be imported ({error}); install it."
+            ) from error
+        build = _builders.get(self.spec.id)
+        if build is None:
+            raise ModelError(f"Nothing in '{self.module}' builds model '{self.spec.id}'; add @register to its builder.")
+        options = {**self.spec.variant, **variant}
+        unknown = set(options) - set(build.__kwdefaults__ or {})
+        if unknown:
+            known = ", ".join(sorted(build.__kwdefaults__ or {})) or "none"
+            raise ModelError(f"Model '{self.spec.id}' has no option '{sorted(unknown)[0]}'; its options are: {known}.")
+        return build(len(self.spec.classes) if num_classes is None else num_classes, **options)
+
+
+def list_models() -> tuple[RegisteredModel, ...]:
+    """All models, those of this package first; torch is not imported."""
+    return tuple(_models().values())
+
+
+def get_model(model_id: str) -> RegisteredModel:
+    """The model of that id; ``ModelError`` names the nearest when there is none."""
+    models = _models()
+    if model_id in models:
+        return models[model_id]
+    near = difflib.get_close_matches(model_id, models, 1)
+    hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(models)}."
+    raise ModelError(f"There is no model '{model_id}'; {hint}")
+
+
+@cache
+def _models() -> dict[str, RegisteredModel]:
+    models: dict[str, RegisteredModel] = {}
+    for module in _module_names():
+        for spec in read_specs(module):
+            models.setdefault(spec.id, RegisteredModel(spec, module))
+    return models
+
+
+def _module_names() -> Iterator[str]:
+    for info in sorted(pkgutil.iter_modules(zoo.__path__), key=lambda info: info.name):
+        if not info.name.startswith("_"):
+            yield f"{zoo.__name__}.{info.name}"
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        yield entry.module
+
+
+def read_specs(module: str) -> tuple[ModelSpec, ...]:
+    """The specs in the head of a model module, which is not imported.
+
+    Raises
+    ------
+    ModelError
+        When the module is missing or its head holds no spec or cannot stand alone.
+    """
+    found = importlib.util.find_spec(module)
+    get_source = getattr(found.loader if found else None, "get_source", None)
+    source = get_source(module) if get_source else None
+    if source is None:
+        raise ModelError(f"The model module '{module}' has no readable source; reinstall the package it belongs to.")
+    namespace: dict[str, Any] = {"__name__": f"{module}.head"}
+    head = ast.Module(body=list(_head(ast.parse(source))), type_ignores=[])
+    try:
+        exec(compile(head, f"{module} (head)", "exec"), namespace)
+    except (NameError, AttributeError, ImportError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"The specs of '{module}' need more than the standard library and napari_histoseg ({error}); "
+            "put what needs other packages below the first class or function."
+        ) from error
+    specs = tuple(value for value in namespace.values() if isinstance(value, ModelSpec))
+    if not specs:
+        raise ModelError(f"The model module '{module}' has no SPEC above its first class or function; add one.")
+    return specs
+
+
+def _head(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Statements above the first definition, without imports of other packages."""
+    light = sys.stdlib_module_names | {"napari_histoseg"}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            return
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] not in light:
+            continue
+        if isinstance(node, ast.Import) and any(name.name.partition(".")[0] not in light for name in node.names):
+            continue
+        yield node
