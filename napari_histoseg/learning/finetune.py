@@ -1,0 +1,359 @@
+"""Retrain on edits: a job that makes a candidate from the parent and the corrections, and judges it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_histoseg.core.errors import InputError, ResourceError
+from napari_histoseg.core.schema import IGNORE, LabelClass
+from napari_histoseg.jobs.job import Job, Progress
+from napari_histoseg.learning.batch import Batch
+from napari_histoseg.learning.fields import Field, fields_of
+from napari_histoseg.learning.fit import fit, train_mode_frozen_statistics
+from napari_histoseg.learning.gate import Score, Verdict, judge
+from napari_histoseg.learning.guard import GuardTile, guard_tiles, pull_to_parent
+from napari_histoseg.learning.holdout import choose_held_out, held_out_masks
+from napari_histoseg.learning.losses import cross_entropy, distillation
+from napari_histoseg.learning.optim import WeightAverage, cosine
+from napari_histoseg.learning.plan import FineTunePlan
+from napari_histoseg.learning.probes import (
+    Probe,
+    agreement_probes,
+    confusion_of,
+    correction_probes,
+    folder_probes,
+    normalised,
+    probabilities,
+    score,
+)
+from napari_histoseg.learning.samples import training_batches
+from napari_histoseg.learning.snapshot import EditSnapshot, HeldOutBox, TrainingImage
+from napari_histoseg.models.registry import get_model
+from napari_histoseg.models.spec import ModelSpec
+from napari_histoseg.models.weights import Weights, build_network
+
+T = TypeVar("T")
+
+_BLENDS = (1.0, 0.75, 0.5, 0.25)
+_AVERAGE_DECAY = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuneRequest:
+    """One press of the button.
+
+    Parameters
+    ----------
+    parent : Weights
+        The active model; it is never changed.
+    snapshot : EditSnapshot
+    plan : FineTunePlan
+    device : str
+        For torch.
+    is_beside_viewer : bool
+        Compute with one thread, so that a window on a small machine stays live.
+    """
+
+    parent: Weights
+    snapshot: EditSnapshot
+    plan: FineTunePlan = field(default_factory=FineTunePlan)
+    device: str = "cpu"
+    is_beside_viewer: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuneResult:
+    """The candidate and everything that is written on its card.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        Weights of the candidate, on the CPU, with the keys of the parent.
+    verdict : Verdict
+    scores : tuple of Score
+        Parent against candidate.
+    held_out : tuple of HeldOutBox
+        To be handed to the next round's snapshot.
+    blend : float
+        Share of the way from the parent's weights to the trained ones at which the candidate lies.
+    losses : tuple of float
+        One per step.
+    seconds : float
+    notes : tuple of str
+        Sentences about what was left out.
+    """
+
+    state: Mapping[str, Tensor]
+    verdict: Verdict
+    scores: tuple[Score, ...]
+    held_out: tuple[HeldOutBox, ...]
+    blend: float
+    losses: tuple[float, ...]
+    seconds: float
+    notes: tuple[str, ...]
+
+    @property
+    def steps(self) -> int:
+        return len(self.losses)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The scores as JSON, by kind."""
+        return {s.kind: s.to_json() for s in self.scores}
+
+
+def finetune(request: FineTuneRequest) -> Job[FineTuneResult]:
+    """Train a candidate on the snapshot and judge it; nothing is written.
+
+    Only edited and verified pixels teach: everywhere else the loss and its gradient are exactly zero. Three named
+    terms guard old skill: replay of what earlier rounds learned, the parent's answer as a soft target on images that
+    nobody corrected (or far from corrections), and a pull to the parent's weights. Batch-norm statistics stay the
+    parent's. The candidate is the blend of parent and trained weights (Wortsman et al. 2022) that scores best.
+
+    Yields
+    ------
+    Progress
+        With a ``FitStep`` as payload for every training step.
+
+    Raises
+    ------
+    InputError
+        When there is nothing to learn from.
+    ResourceError
+        When memory runs out.
+    """
+    started = time.monotonic()
+    plan, spec = request.plan, get_model(request.parent.model_id).spec
+    channels, notes = channels_of(request.parent.classes, request.snapshot)
+    with _memory_sentence():
+        model = build_network(request.parent).to(request.device)
+    parent = {key: value.detach().clone() for key, value in model.state_dict().items()}
+    studio = _Studio(request, spec, model)
+    yield Progress(0, plan.steps, "Collecting the corrections.")
+    fields = yield from _collected(request.snapshot.images, studio, channels, margin_px=plan.tile_px // 2)
+    held_out = choose_held_out(fields, share=plan.held_out_share, seed=plan.seed, remembered=request.snapshot.held_out)
+    masks = held_out_masks(fields, held_out)
+    if all((f.labels[~m] == IGNORE).all() for f, m in zip(fields, masks, strict=True)):
+        raise InputError(
+            "All corrections lie in regions that are held out for judging; paint some elsewhere, then retrain."
+        )
+    guards = yield from _guards(studio, fields)
+    probes = correction_probes(fields, masks, plan.seed) + agreement_probes(guards)
+    reference = yield from _collected(request.snapshot.reference, studio, channels, margin_px=plan.tile_px // 2)
+    probes += folder_probes(reference, plan.seed)
+    before = yield from studio.confusions(probes)
+    batches = training_batches(fields, masks, guards, plan=plan, num_classes=len(request.parent.classes))
+    losses, trained = yield from _trained(studio, batches, parent)
+    state, blend, scores = yield from _best_blend(studio, probes, before, parent, trained)
+    verdict = judge(scores, tolerance=plan.tolerance, max_change=plan.max_change)
+    cpu = {key: value.cpu() for key, value in state.items()}
+    seconds = time.monotonic() - started
+    return FineTuneResult(cpu, verdict, tuple(scores), held_out, blend, tuple(losses), seconds, notes)
+
+
+def channels_of(classes: Sequence[LabelClass], snapshot: EditSnapshot) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Lookup from the review's class ids to the model's channels, and a sentence on what the model cannot learn.
+
+    Raises
+    ------
+    InputError
+        When no vouched-for pixel has a class of the model.
+    """
+    own = {c.name.casefold(): k for k, c in enumerate(classes)}
+    channels = np.full(256, IGNORE, np.uint8)
+    for c in snapshot.classes:
+        channels[c.id] = own.get(c.name.casefold(), IGNORE)
+    counts = np.zeros(256, np.int64)
+    for item in snapshot.images:
+        counts += np.bincount(item.labels[item.state > 0], minlength=256)
+    if counts[:IGNORE].sum() == 0:
+        raise InputError("There are no corrections to learn from yet; paint over some mistakes, then retrain.")
+    foreign = [c for c in snapshot.classes if counts[c.id] and channels[c.id] == IGNORE]
+    names = ", ".join(f"'{c.name}' ({counts[c.id]} px)" for c in foreign)
+    has = ", ".join(c.name for c in classes)
+    if counts[channels != IGNORE].sum() == 0:
+        raise InputError(f"The model has no class {names}; it knows {has}. Choose a model that has it, then retrain.")
+    return channels, ((f"Left out, since the model has no such class: {names}.",) if foreign else ())
+
+
+class _Studio:
+    """The network with the request's device, threads and resolution."""
+
+    def __init__(self, request: FineTuneRequest, spec: ModelSpec, model: nn.Module) -> None:
+        self.request = request
+        self.plan = request.plan
+        self.spec = spec
+        self.model = model
+        self.mpp = request.parent.mpp
+
+    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with self.quiet():
+            return probabilities(
+                self.model,
+                pixels,
+                multiple=self.spec.required_multiple,
+                normalisation=self.request.parent.card.normalisation,
+            )
+
+    def confusions(self, probes: Sequence[Probe]) -> Generator[Progress, None, list[NDArray[np.int64]]]:
+        """Confusion matrix of the network's answer on each probe."""
+        found = []
+        for probe in probes:
+            answer = self.probabilities(probe.pixels)
+            found.append(confusion_of(probe.labels, answer.argmax(axis=0), len(answer)))
+            yield Progress(len(found), len(probes), "Judging.")
+        return found
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """One compute thread while the body runs, when a viewer is open; the count before it afterwards."""
+        threads = torch.get_num_threads()
+        if self.request.is_beside_viewer:
+            torch.set_num_threads(1)
+        try:
+            with _memory_sentence():
+                yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _collected(
+    images: Sequence[TrainingImage], studio: _Studio, channels: NDArray[np.uint8], *, margin_px: int
+) -> Generator[Progress, None, list[Field]]:
+    fields: list[Field] = []
+    for item in images:
+        for found in fields_of(item, channels=channels, mpp=studio.mpp, margin_px=margin_px):
+            fields.append(found)
+            yield Progress(0, studio.plan.steps, f"Collecting the corrections of '{item.image.name}'.")
+    return fields
+
+
+def _guards(studio: _Studio, fields: Sequence[Field]) -> Generator[Progress, None, list[GuardTile]]:
+    tiles = guard_tiles(
+        studio.request.snapshot.others,
+        fields,
+        mpp=studio.mpp,
+        tile_px=2 * studio.plan.tile_px,
+        probabilities=studio.probabilities,
+        seed=studio.plan.seed,
+    )
+    guards: list[GuardTile] = []
+    for tile in tiles:
+        guards.append(tile)
+        yield Progress(0, studio.plan.steps, "Asking the parent what it says elsewhere.")
+    return guards
+
+
+def _trained(
+    studio: _Studio, batches: Iterator[Batch], parent: Mapping[str, Tensor]
+) -> Generator[Progress, None, tuple[list[float], dict[str, Tensor]]]:
+    """Losses of all steps and the running average of the trained weights."""
+    plan, model = studio.plan, studio.model
+    average = WeightAverage(model, _AVERAGE_DECAY)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=0.0)
+    started, limit_s = time.monotonic(), 60 * plan.minutes
+    smooth = cosine(steps=plan.steps, warmup=min(10, plan.steps // 4))
+
+    def schedule(step: int) -> float:
+        spent = (time.monotonic() - started) / limit_s
+        return smooth(step if spent * plan.steps <= step else int(min(1.0, spent) * plan.steps))
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        return finetune_loss(logits, batch, plan) + plan.anchor * pull_to_parent(model, parent)
+
+    loop = fit(
+        model,
+        _prepared(batches, studio),
+        loss=loss,
+        optimizer=optimizer,
+        schedule=schedule,
+        steps=plan.steps,
+        device=studio.request.device,
+        mode=train_mode_frozen_statistics,
+        average=average,
+        clip_norm=1.0,
+    )
+    losses: list[float] = []
+    try:
+        while time.monotonic() - started < limit_s:
+            with studio.quiet():
+                step = next(loop, None)
+            if step is None:
+                break
+            losses.append(step.loss)
+            yield Progress(step.step, step.total, f"Step {step.step} of {step.total}, loss {step.loss:.3f}.", step)
+    finally:
+        loop.close()
+    return losses, average.state()
+
+
+def _prepared(batches: Iterator[Batch], studio: _Studio) -> Iterator[Batch]:
+    from dataclasses import replace
+
+    for batch in batches:
+        yield replace(batch, image=normalised(batch.image, studio.request.parent.card.normalisation))
+
+
+def finetune_loss(logits: Tensor, batch: Batch, plan: FineTunePlan) -> Tensor:
+    """Cross-entropy on vouched-for pixels plus the weighted distance from the parent's answer on guard pixels."""
+    value = cross_entropy(logits, batch.labels, weight=batch.weight)
+    if batch.soft is not None and batch.soft_weight is not None and plan.distill_weight > 0:
+        value = value + plan.distill_weight * distillation(logits, batch.soft, weight=batch.soft_weight)
+    return value
+
+
+def _best_blend(
+    studio: _Studio,
+    probes: Sequence[Probe],
+    before: Sequence[NDArray[np.int64]],
+    parent: Mapping[str, Tensor],
+    trained: Mapping[str, Tensor],
+) -> Generator[Progress, None, tuple[dict[str, Tensor], float, list[Score]]]:
+    """The blend with the best mean Dice among those that pass the gate; the nearest to the parent when none does."""
+    plan = studio.plan
+    best: tuple[dict[str, Tensor], float, list[Score]] | None = None
+    best_gain = -1.0
+    for share in _BLENDS:
+        state = blended(parent, trained, share)
+        studio.model.load_state_dict(state)
+        after = yield from studio.confusions(probes)
+        scores = score(probes, before, after)
+        gain = float(np.mean([s.after for s in scores if s.kind != "agreement"] or [0.0]))
+        passes = judge(scores, tolerance=plan.tolerance, max_change=plan.max_change).promoted
+        if best is None or (passes and gain > best_gain):
+            best = (state, share, scores)
+            best_gain = gain if passes else -1.0
+    assert best is not None
+    return best
+
+
+def blended(parent: Mapping[str, Tensor], trained: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights ``share`` of the way from the parent's to the trained ones."""
+    return {
+        key: torch.lerp(old, trained[key], share) if old.is_floating_point() else old.clone()
+        for key, old in parent.items()
+    }
+
+
+@contextmanager
+def _memory_sentence() -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise ResourceError(_FULL) from error
+    except RuntimeError as error:
+        if "not enough memory" in str(error) or "can't allocate memory" in str(error):
+            raise ResourceError(_FULL) from error
+        raise
+
+
+_FULL = "The memory is full; lower 'Tiles per step' or 'Tile side' in the plan, or close other programs, then retrain."

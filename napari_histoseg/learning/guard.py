@@ -1,0 +1,112 @@
+"""What keeps old skill: the parent's own answer as a soft target, and a spring to the parent's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_histoseg.core.box import Box
+from napari_histoseg.core.image import ImageRef
+from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.learning.fields import Field, grid_shape, read_on_grid
+
+FAR_PX = 32
+"""Unreviewed pixels nearer to a correction than this are free to follow it."""
+
+_MAX_TILES = 48
+
+
+@dataclass(frozen=True, eq=False)
+class GuardTile:
+    """A tile on which nobody has corrected the parent.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (h, w, 3)
+    soft : ndarray of float32, shape (C, h, w)
+        The parent's probabilities.
+    weight : ndarray of float32, shape (h, w)
+        1 where the parent's answer is kept, else 0.
+    """
+
+    pixels: NDArray[np.uint8]
+    soft: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+
+def guard_tiles(
+    others: Sequence[ImageRef],
+    fields: Sequence[Field],
+    *,
+    mpp: float,
+    tile_px: int,
+    probabilities: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    seed: int,
+) -> Iterator[GuardTile]:
+    """Tiles of images that nobody corrected; without such images, of what lies far from the corrections.
+
+    The user's other images come first because corrected images are where the parent is known to be wrong: its answer
+    far from a correction is likely to hold the same mistake, and keeping it would work against the correction.
+
+    Parameters
+    ----------
+    others : sequence of ImageRef
+        Images without a µm per pixel are left out.
+    fields : sequence of Field
+    mpp : float
+        µm per pixel of the model.
+    tile_px : int
+    probabilities : callable
+        The parent: (h, w, 3) uint8 to (C, h, w) float32.
+    seed : int
+
+    Yields
+    ------
+    GuardTile
+    """
+    rng = np.random.default_rng(seed)
+    known = [(image, image.mpp / mpp) for image in others if image.mpp is not None]
+    if known:
+        for k in range(_MAX_TILES):
+            image, scale = known[k % len(known)]
+            pixels = read_on_grid(image, _random_box(grid_shape(image, scale), tile_px, rng), scale)
+            yield GuardTile(pixels, probabilities(pixels), np.ones(pixels.shape[:2], np.float32))
+        return
+    places = [(field, box) for field in fields for box in _unreviewed_boxes(field, tile_px)]
+    order = rng.permutation(len(places))[:_MAX_TILES]
+    for field, box in (places[k] for k in order):
+        pixels = field.pixels[box.slices]
+        yield GuardTile(pixels, probabilities(pixels), far_from_labels(field)[box.slices].astype(np.float32))
+
+
+def far_from_labels(field: Field) -> NDArray[np.bool_]:
+    """Pixels of a field more than ``FAR_PX`` model pixels away from every vouched-for pixel, shape (h, w)."""
+    from scipy import ndimage
+
+    known = field.labels != IGNORE
+    if not known.any():
+        return np.ones(known.shape, bool)
+    far: NDArray[np.bool_] = ndimage.distance_transform_edt(~known) > FAR_PX
+    return far
+
+
+def _unreviewed_boxes(field: Field, tile_px: int) -> list[Box]:
+    far = far_from_labels(field)
+    return [box for box in Box.of_shape(far.shape).tiles(tile_px) if far[box.slices].mean() > 0.2]
+
+
+def _random_box(shape: tuple[int, int], size_px: int, rng: np.random.Generator) -> Box:
+    y = int(rng.integers(0, max(1, shape[0] - size_px + 1)))
+    x = int(rng.integers(0, max(1, shape[1] - size_px + 1)))
+    return Box(y, x, y + size_px, x + size_px).clip(shape)
+
+
+def pull_to_parent(model: nn.Module, parent: Mapping[str, Tensor]) -> Tensor:
+    """Half the squared distance of all trainable weights from the parent's (L2-SP, Li et al. 2018)."""
+    terms = [(p - parent[name]).square().sum() for name, p in model.named_parameters() if p.requires_grad]
+    return 0.5 * torch.stack(terms).sum()

@@ -1,0 +1,170 @@
+"""Small crops on which parent and candidate are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.learning.fields import Field
+from napari_histoseg.learning.gate import Score, ScoreKind
+from napari_histoseg.learning.guard import GuardTile
+from napari_histoseg.learning.holdout import Region, regions_of
+from napari_histoseg.models.spec import Normalisation
+
+_CONTEXT_PX = 64
+_MAX_PROBES = 96
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A crop whose labelled pixels are scored.
+
+    Parameters
+    ----------
+    kind : str
+        The score it belongs to.
+    pixels : ndarray of uint8, shape (h, w, 3)
+    labels : ndarray of uint8, shape (h, w)
+        Output channel, ``IGNORE`` where the pixel does not count.
+    """
+
+    kind: ScoreKind
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+
+def correction_probes(fields: Sequence[Field], held_out: Sequence[NDArray[np.bool_]], seed: int) -> list[Probe]:
+    """Held-out corrections and held-out verified pixels; without held-out corrections, those that were learned from."""
+    probes: list[Probe] = []
+    kinds: tuple[tuple[ScoreKind, bool, bool], ...] = (
+        ("corrections", True, True),
+        ("verified", False, True),
+        ("seen corrections", True, False),
+    )
+    for kind, is_edit, is_held in kinds:
+        if kind == "seen corrections" and any(p.kind == "corrections" for p in probes):
+            continue
+        found = []
+        for region in regions_of(fields):
+            field, held = fields[region.field], held_out[region.field]
+            trust = field.edited > field.verified if is_edit else field.verified >= np.maximum(field.edited, 1e-6)
+            probe = _probe(region, field, trust & (held if is_held else ~held), kind)
+            if probe is not None:
+                found.append(probe)
+        probes += sampled(found, seed)
+    return probes
+
+
+def folder_probes(fields: Sequence[Field], seed: int) -> list[Probe]:
+    """Every labelled pixel of reference images."""
+    found = [_probe(r, fields[r.field], np.ones(fields[r.field].box.shape, bool), "folder") for r in regions_of(fields)]
+    return sampled([probe for probe in found if probe is not None], seed)
+
+
+def agreement_probes(guards: Sequence[GuardTile]) -> list[Probe]:
+    """The parent's own answer where nobody has corrected it."""
+    return [
+        Probe("agreement", g.pixels, np.where(g.weight > 0, g.soft.argmax(axis=0), IGNORE).astype(np.uint8))
+        for g in guards
+    ]
+
+
+def sampled(probes: list[Probe], seed: int) -> list[Probe]:
+    """All probes, or a seeded choice of them when there are very many."""
+    if len(probes) <= _MAX_PROBES:
+        return probes
+    chosen = np.random.default_rng(seed).choice(len(probes), _MAX_PROBES, replace=False)
+    return [probes[k] for k in sorted(chosen)]
+
+
+def _probe(region: Region, field: Field, counts: NDArray[np.bool_], kind: ScoreKind) -> Probe | None:
+    inner = region.box.relative_to(field.box)
+    crop = inner.pad(_CONTEXT_PX).clip(field.box.shape)
+    labels = np.full(crop.shape, IGNORE, np.uint8)
+    place = inner.relative_to(crop).slices
+    labels[place] = np.where(counts, field.labels, np.uint8(IGNORE))[inner.slices]
+    if (labels == IGNORE).all():
+        return None
+    return Probe(kind, field.pixels[crop.slices], labels)
+
+
+def normalised(image: Tensor, normalisation: Normalisation) -> Tensor:
+    """Images (N, 3, H, W) in 0..1 as a network with that normalisation wants them."""
+    if normalisation == "unit":
+        return image
+    mean, std = (torch.tensor(v, device=image.device).view(1, 3, 1, 1) for v in (_MEAN, _STD))
+    return (image - mean) / std
+
+
+@torch.inference_mode()
+def probabilities(
+    model: nn.Module, pixels: NDArray[np.uint8], *, multiple: int, normalisation: Normalisation
+) -> NDArray[np.float32]:
+    """Class probabilities of one crop.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In evaluation mode.
+    pixels : ndarray of uint8, shape (h, w, 3)
+    multiple : int
+        Sides are mirrored up to multiples of this and cut again.
+
+    Returns
+    -------
+    ndarray of float32, shape (C, h, w)
+    """
+    device = next(model.parameters()).device
+    height, width = pixels.shape[:2]
+    padded = np.pad(pixels, [(0, -height % multiple), (0, -width % multiple), (0, 0)], mode="symmetric")
+    image = torch.from_numpy(padded).to(device).movedim(-1, 0)[None].float() / 255
+    soft: Tensor = model(normalised(image, normalisation)).float().softmax(dim=1)
+    result: NDArray[np.float32] = soft[0, :, :height, :width].cpu().numpy()
+    return result
+
+
+def score(
+    probes: Sequence[Probe], before: Sequence[NDArray[np.int64]], after: Sequence[NDArray[np.int64]]
+) -> list[Score]:
+    """One score per kind of probe.
+
+    Parameters
+    ----------
+    probes : sequence of Probe
+    before, after : sequence of ndarray, shape (C, C)
+        Per probe, the confusion matrix (rows truth, columns answer) of parent and candidate.
+    """
+    scores = []
+    for kind in dict.fromkeys(probe.kind for probe in probes):
+        own = [k for k, probe in enumerate(probes) if probe.kind == kind]
+        old, new = (np.sum([confusions[k] for k in own], axis=0) for confusions in (before, after))
+        measure = _agreement if kind == "agreement" else mean_dice
+        scores.append(Score(kind, measure(old), measure(new), len(own), int(new.sum())))
+    return scores
+
+
+def mean_dice(confusion: NDArray[np.int64]) -> float:
+    """Mean Dice over the classes that occur in the truth; 1 when there is none."""
+    truth, answer, hit = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
+    present = truth > 0
+    if not present.any():
+        return 1.0
+    return float((2 * hit[present] / (truth[present] + answer[present])).mean())
+
+
+def _agreement(confusion: NDArray[np.int64]) -> float:
+    return float(np.trace(confusion) / max(1, confusion.sum()))
+
+
+def confusion_of(labels: NDArray[np.uint8], answer: NDArray[np.intp], num_classes: int) -> NDArray[np.int64]:
+    """Counts of (truth, answer) over the pixels with a class, shape (C, C)."""
+    known = labels != IGNORE
+    flat = labels[known].astype(np.int64) * num_classes + answer[known]
+    return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
