@@ -1,0 +1,198 @@
+"""Label planes of an image on disk as zarr arrays, so that opening need not replay the whole journal.
+
+A checkpoint says which edit it reflects. It is written chunk by chunk while the person works, so a chunk may already
+hold later edits; replaying those is harmless, because an edit sets pixels to values instead of changing them by some
+amount. Whatever is damaged or missing here is rebuilt from the journal.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_histoseg.core.atomic import sync_file, sync_folder, write_json
+from napari_histoseg.core.planes import CHUNK_PX, FILL, PLANES, Chunk, Planes
+
+
+class Checkpoint:
+    """The zarr group ``<image id>.zarr`` and the note ``<image id>.json`` beside it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where both lie; created at the first write.
+    image_id : str
+    shape : (int, int)
+        (height, width) of the image in pixels.
+    """
+
+    def __init__(self, folder: Path, image_id: str, shape: tuple[int, int]) -> None:
+        self._group = folder / f"{image_id}.zarr"
+        self._note_path = folder / f"{image_id}.json"
+        self._shape = shape
+        self._arrays: dict[str, Any] = {}
+        self._stored: set[Chunk] = set()
+        self._unusable: set[str] = set()
+        self._round: list[Chunk] = []
+        self._round_seq: int | None = None
+
+    def load(self) -> tuple[dict[str, NDArray[np.uint8]], int, tuple[str, ...]]:
+        """What is on disk.
+
+        Returns
+        -------
+        planes : dict of str to ndarray of uint8, shape (H, W)
+            The planes that are whole; ``labels`` and ``state`` come together or not at all.
+        seq : int
+            The edit that ``labels`` and ``state`` reflect; 0 when they are absent.
+        damaged : tuple of str
+            Names of planes that could not be read.
+        """
+        note = read_note(self._note_path)
+        if note is None or note["shape"] != list(self._shape):
+            self._stored, self._unusable = set(), set(PLANES)
+            return {}, 0, PLANES if self._group.exists() else ()
+        self._stored = {(name, row, column) for name, row, column in note["chunks"]}
+        planes = {name: array for name in PLANES if (array := self._read(name)) is not None}
+        bad = tuple(name for name in PLANES if name not in planes)
+        seq = int(note["seq"])
+        if "labels" in bad or "state" in bad:
+            planes, seq = {name: array for name, array in planes.items() if name == "proposal"}, 0
+        self._unusable = set(PLANES) - set(planes)
+        self._stored = {chunk for chunk in self._stored if chunk[0] in planes}
+        return planes, seq, bad
+
+    def update(self, planes: Planes, seq: int, entry: dict[str, Any], *, budget_s: float | None = None) -> bool:
+        """Bring the disk up to date with ``planes``, which reflect the journal up to ``seq``.
+
+        Parameters
+        ----------
+        entry : dict
+            The project's entry of the image, kept in the note so that a lost journal does not lose the image.
+        budget_s : float, optional
+            Stop after the chunk that exceeds this many seconds; the next call goes on. By default finish.
+
+        Returns
+        -------
+        bool
+            True when everything that was dirty at the beginning of the round is on disk.
+
+        Raises
+        ------
+        OSError
+            When the disk is full or cannot be written; nothing is lost, a later call tries again.
+        """
+        deadline = None if budget_s is None else time.monotonic() + budget_s
+        if self._round_seq is None:
+            self._round_seq = seq
+            self._round = sorted(planes.dirty)
+        while self._round:
+            self._write(planes, self._round[-1])
+            planes.dirty.discard(self._round.pop())
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+        _write_note(self._note_path, self._round_seq, self._shape, entry, self._stored)
+        self._round_seq = None
+        return True
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a round has begun and not ended."""
+        return self._round_seq is not None
+
+    def _read(self, name: str) -> NDArray[np.uint8] | None:
+        import zarr
+
+        folder = self._group / name
+        listed = [_chunk_path(folder, chunk) for chunk in self._stored if chunk[0] == name]
+        if not listed and not (folder / "zarr.json").is_file():
+            return np.full(self._shape, FILL[name], np.uint8)
+        if not all(path.is_file() for path in listed):
+            return None
+        try:
+            array = zarr.open_array(store=str(folder), mode="r")
+            if array.shape != self._shape or array.dtype != np.uint8:
+                return None
+            return np.asarray(array[:])
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError):
+            return None
+
+    def _write(self, planes: Planes, chunk: Chunk) -> None:
+        cut, pixels = planes.chunk(chunk)
+        self._array(chunk[0])[cut] = pixels
+        path = _chunk_path(self._group / chunk[0], chunk)
+        sync_file(path)
+        sync_folder(path.parent)
+        self._stored.add(chunk)
+
+    def _array(self, name: str) -> Any:
+        if name not in self._arrays:
+            import zarr
+            from zarr.codecs import Crc32cCodec, ZstdCodec
+
+            folder = self._group / name
+            if name in self._unusable or not (folder / "zarr.json").is_file():
+                zarr.open_group(store=str(self._group), mode="a", zarr_format=3)
+                zarr.create_array(
+                    store=str(folder),
+                    shape=self._shape,
+                    chunks=(CHUNK_PX, CHUNK_PX),
+                    dtype="uint8",
+                    fill_value=FILL[name],
+                    compressors=[ZstdCodec(level=1), Crc32cCodec()],
+                    config={"write_empty_chunks": True},
+                    overwrite=True,
+                )
+                self._unusable.discard(name)
+            self._arrays[name] = zarr.open_array(store=str(folder), mode="r+", config={"write_empty_chunks": True})
+        return self._arrays[name]
+
+
+def read_note(path: Path) -> dict[str, Any] | None:
+    """The note of a checkpoint, or None when it is missing or damaged."""
+    try:
+        note = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    is_whole = isinstance(note, dict) and {"seq", "shape", "entry", "chunks"} <= set(note)
+    return note if is_whole else None
+
+
+def notes_in(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Image ids and notes of all checkpoints in a folder."""
+    for path in sorted(folder.glob("*.json")):
+        note = read_note(path)
+        if note is not None:
+            yield path.stem, note
+
+
+def note_entry(folder: Path, image_id: str, shape: tuple[int, int], entry: dict[str, Any]) -> None:
+    """Write an image's entry into the note of its checkpoint, which is begun when there is none.
+
+    Raises
+    ------
+    OSError
+        When the disk is full or cannot be written.
+    """
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{image_id}.json"
+    note = read_note(path)
+    if note is None:
+        _write_note(path, 0, shape, entry, ())
+    else:
+        write_json(path, {**note, "entry": entry})
+
+
+def _write_note(path: Path, seq: int, shape: tuple[int, int], entry: dict[str, Any], chunks: Iterable[Chunk]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, {"format": 1, "seq": seq, "shape": shape, "entry": entry, "chunks": sorted(chunks)})
+
+
+def _chunk_path(folder: Path, chunk: Chunk) -> Path:
+    return folder / "c" / str(chunk[1]) / str(chunk[2])

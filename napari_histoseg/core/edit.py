@@ -1,0 +1,135 @@
+"""What a person did to the labels of an image, small enough to be kept for ever."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_histoseg.core.box import Box
+
+Kind = Literal["edit", "accept", "undo", "redo", "import"]
+
+_COMPRESSION = 1  # the fastest: a stroke must be on the disk within a frame of the screen
+
+
+class State(IntEnum):
+    """How far a person has vouched for a pixel."""
+
+    UNREVIEWED = 0
+    EDITED = 1
+    VERIFIED = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """The changed pixels of a box, before and after.
+
+    Parameters
+    ----------
+    box : Box
+        The smallest box around the changed pixels, in pixels of the image.
+    mask : ndarray of bool, shape (h, w)
+        Which pixels of the box changed; n of them.
+    before_labels, before_state, after_labels, after_state : ndarray of uint8, shape (n,)
+        Values of the changed pixels, row by row.
+    """
+
+    box: Box
+    mask: NDArray[np.bool_]
+    before_labels: NDArray[np.uint8]
+    before_state: NDArray[np.uint8]
+    after_labels: NDArray[np.uint8]
+    after_state: NDArray[np.uint8]
+
+    @property
+    def changed(self) -> int:
+        """Number of changed pixels."""
+        return int(self.before_labels.size)
+
+    def reversed(self) -> Patch:
+        """The patch that takes this one back."""
+        return Patch(self.box, self.mask, self.after_labels, self.after_state, self.before_labels, self.before_state)
+
+    def encode(self) -> bytes:
+        """Compressed bytes with a checksum; a brush stroke takes a few hundred."""
+        packed = np.packbits(self.mask, axis=1)
+        # Neighbouring rows of a brush stroke are nearly equal: their difference is nearly all zeros.
+        packed[1:] ^= packed[:-1].copy()
+        parts = [packed.tobytes()]
+        for values in (self.before_labels, self.before_state, self.after_labels, self.after_state):
+            is_constant = bool(values.size) and bool((values == values[0]).all())
+            parts.append(bytes([1, int(values[0])]) if is_constant else b"\0" + values.tobytes())
+        return zlib.compress(b"".join(parts), _COMPRESSION)
+
+    @classmethod
+    def decode(cls, data: bytes, box: Box) -> Patch:
+        """The patch that `encode` turned into ``data``.
+
+        Raises
+        ------
+        ValueError
+            When the bytes are damaged or belong to another box.
+        """
+        try:
+            raw = np.frombuffer(zlib.decompress(data), np.uint8)
+        except zlib.error as error:
+            raise ValueError(f"damaged patch: {error}") from None
+        width_bytes = -(-box.width // 8)
+        cut = box.height * width_bytes
+        if raw.size < cut + 4:
+            raise ValueError(f"patch of {raw.size} bytes is too short for {box}")
+        rows = np.bitwise_xor.accumulate(raw[:cut].reshape(box.height, width_bytes), axis=0)
+        mask = np.unpackbits(rows, axis=1, count=box.width).astype(bool)
+        count = int(np.count_nonzero(mask))
+        values: list[NDArray[np.uint8]] = []
+        for _ in range(4):
+            size = 1 if raw[cut : cut + 1].any() else count
+            part = raw[cut + 1 : cut + 1 + size]
+            if part.size != size:
+                raise ValueError(f"patch is cut short in {box}")
+            values.append(np.full(count, part[0], np.uint8) if raw[cut] else part)
+            cut += 1 + size
+        if cut != raw.size:
+            raise ValueError(f"patch does not fit {box}")
+        return cls(box, mask, *values)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One committed row of the journal.
+
+    Parameters
+    ----------
+    seq : int
+        Position in the journal, rising over all images of a project.
+    image_id : str
+    at : float
+        Unix time in seconds.
+    author, tool : str
+        Who did it and with what ("paint", "fill", "polygon", "accept", ...).
+    kind : {"edit", "accept", "undo", "redo", "import"}
+    box : Box
+        Smallest box around the changed pixels.
+    changed : int
+        Number of changed pixels.
+    target : int or None
+        For undo and redo, the ``seq`` of the edit that was taken back or done again.
+    patch : Patch
+        What happened to the pixels; for an undo already reversed.
+    """
+
+    seq: int
+    image_id: str
+    at: float
+    author: str
+    tool: str
+    kind: Kind
+    box: Box
+    changed: int
+    target: int | None
+    patch: Patch = field(repr=False, compare=False)

@@ -1,0 +1,320 @@
+"""The truth of a project: every edit in one SQLite file, committed before anything else happens.
+
+Write-ahead logging with ``synchronous=FULL``: when `Journal.append` returns, the edit survives a killed process and a
+power cut. (``NORMAL`` would save a few milliseconds per stroke and lose the last strokes when the power fails.)
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from napari_histoseg.core.box import Box
+from napari_histoseg.core.edit import Edit, Kind, Patch
+from napari_histoseg.core.errors import ProjectError
+
+JOURNAL_VERSION = 1
+_TABLES = """
+CREATE TABLE images (id TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE edits (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, image_id TEXT NOT NULL, at REAL NOT NULL, author TEXT NOT NULL,
+    tool TEXT NOT NULL, kind TEXT NOT NULL, y0 INTEGER, x0 INTEGER, y1 INTEGER, x1 INTEGER,
+    changed INTEGER NOT NULL, target INTEGER, patch BLOB, checksum INTEGER NOT NULL);
+CREATE INDEX edits_by_image ON edits (image_id, seq);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, image_id TEXT NOT NULL, model TEXT NOT NULL, revision TEXT,
+    y0 INTEGER, x0 INTEGER, y1 INTEGER, x1 INTEGER, started_at REAL NOT NULL, ended_at REAL, state TEXT NOT NULL);
+CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+_EDIT_COLUMNS = "seq, image_id, at, author, tool, kind, y0, x0, y1, x1, changed, target, checksum"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a model on an image, kept for the record.
+
+    Parameters
+    ----------
+    id : int
+    image_id, model : str
+    revision : str or None
+        Revision or name of the weights.
+    box : Box
+        What was asked for, in pixels of the image.
+    started_at : float
+        Unix time in seconds.
+    ended_at : float or None
+    state : str
+        "running", "done", "cancelled", "failed", or "interrupted" when the program died meanwhile.
+    """
+
+    id: int
+    image_id: str
+    model: str
+    revision: str | None
+    box: Box
+    started_at: float
+    ended_at: float | None
+    state: str
+
+
+class DamagedEditError(ProjectError):
+    """A row of the journal whose content no longer matches its checksum."""
+
+
+class Journal:
+    """Append-only edits of all images of a project, its image list, runs and settings.
+
+    Parameters
+    ----------
+    path : Path
+        The SQLite file; created when missing unless ``read_only``.
+    read_only : bool
+        Never write, and leave no traces beside the file.
+
+    Raises
+    ------
+    ProjectError
+        When the file comes from a newer version or cannot be opened.
+    sqlite3.DatabaseError
+        When the file is damaged; `napari_histoseg.core.recovery` saves what is whole.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path
+        self._read_only = read_only
+        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if version > JOURNAL_VERSION:
+            raise ProjectError(
+                f"The project '{self._path.parent}' was written by a newer napari-histoseg (journal version {version}, "
+                f"this one reads up to {JOURNAL_VERSION}); update napari-histoseg to open it."
+            )
+        if not self._read_only:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            if version == 0:
+                self._db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={JOURNAL_VERSION};COMMIT;")
+        report = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if report != "ok":
+            raise sqlite3.DatabaseError(f"database disk image is malformed: {report}")
+
+    def close(self) -> None:
+        self._db.close()
+
+    # edits ---------------------------------------------------------------------------------------------------------
+
+    def append(
+        self, image_id: str, *, author: str, tool: str, kind: Kind, patch: Patch, target: int | None = None
+    ) -> Edit:
+        """Commit one edit; it is on the disk when this returns.
+
+        Raises
+        ------
+        ProjectError
+            When the disk is full or cannot be written; the journal is then as it was before.
+        """
+        at, box = time.time(), patch.box
+        data = patch.encode() if target is None else None  # undo and redo point to the patch of their target
+        row = (image_id, at, author, tool, kind, box.y0, box.x0, box.y1, box.x1, patch.changed, target)
+        with self._writing():
+            cursor = self._db.execute(
+                "INSERT INTO edits VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, data, _checksum(row)),
+            )
+        return Edit(cast(int, cursor.lastrowid), image_id, at, author, tool, kind, box, patch.changed, target, patch)
+
+    def edit(self, seq: int) -> Edit:
+        """The edit of that number.
+
+        Raises
+        ------
+        DamagedEditError
+            When the row is missing or damaged.
+        """
+        row = self._db.execute(f"SELECT {_EDIT_COLUMNS} FROM edits WHERE seq = ?", (seq,)).fetchone()
+        if row is None:
+            raise DamagedEditError(f"Edit {seq} is missing from the journal of '{self._path.parent}'.")
+        return self._decode(row)
+
+    def edits(self, image_id: str | None = None, *, after: int = 0) -> Iterator[Edit]:
+        """Edits in the order they were made, from ``after`` (exclusive) on; of all images by default.
+
+        Raises
+        ------
+        DamagedEditError
+            On reaching a damaged row.
+        """
+        for seq in self.seqs(image_id, after=after):
+            yield self.edit(seq)
+
+    def seqs(self, image_id: str | None = None, *, after: int = 0) -> list[int]:
+        """Numbers of the edits that `edits` would give."""
+        query, values = "SELECT seq FROM edits WHERE seq > ?", [after, image_id]
+        where = " AND image_id = ? ORDER BY seq" if image_id is not None else " ORDER BY seq"
+        return [row[0] for row in self._db.execute(query + where, values if image_id is not None else values[:1])]
+
+    def last_seq(self) -> int:
+        """Highest number that an edit has had; 0 when there never was one."""
+        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'edits'").fetchone()
+        return 0 if row is None else int(row[0])
+
+    def skip_to(self, seq: int) -> None:
+        """Number later edits from ``seq`` + 1 on, so that a number that was ever used is not used again."""
+        with self._writing():
+            used = max(seq, self.last_seq())
+            self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'edits'")
+            self._db.execute("INSERT INTO sqlite_sequence VALUES ('edits', ?)", (used,))
+
+    def last_at(self) -> float | None:
+        """Unix time in seconds of the newest edit."""
+        row = self._db.execute("SELECT at FROM edits ORDER BY seq DESC LIMIT 1").fetchone()
+        return None if row is None else float(row[0])
+
+    def stacks(self, image_id: str) -> tuple[list[int], list[int]]:
+        """Edits in force (last one first to undo at the end) and edits taken back (next to redo at the end)."""
+        done: list[int] = []
+        undone: list[int] = []
+        rows = self._db.execute("SELECT seq, kind, target FROM edits WHERE image_id = ? ORDER BY seq", (image_id,))
+        for seq, kind, target in rows:
+            push(done, undone, seq, kind, target)
+        return done, undone
+
+    def _decode(self, row: tuple[Any, ...]) -> Edit:
+        seq, *fields, checksum = row
+        image_id, at, author, tool, kind, y0, x0, y1, x1, changed, target = fields
+        message = f"Edit {seq} in the journal of '{self._path.parent}' is damaged"
+        if _checksum(tuple(fields)) != checksum:
+            raise DamagedEditError(f"{message}: its checksum is wrong.")
+        data = self._db.execute("SELECT patch FROM edits WHERE seq = ?", (target or seq,)).fetchone()
+        if data is None or data[0] is None:
+            raise DamagedEditError(f"{message}: its pixels are missing.")
+        box = Box(y0, x0, y1, x1)
+        try:
+            patch = Patch.decode(data[0], box)
+        except ValueError as error:
+            raise DamagedEditError(f"{message}: {error}.") from None
+        patch = patch.reversed() if kind == "undo" else patch
+        return Edit(seq, image_id, at, author, tool, kind, box, changed, target, patch)
+
+    # images, settings, runs ----------------------------------------------------------------------------------------
+
+    def put_image(self, image_id: str, entry: dict[str, Any]) -> None:
+        with self._writing():
+            self._db.execute("INSERT OR REPLACE INTO images VALUES (?, ?)", (image_id, json.dumps(entry)))
+
+    def images(self) -> dict[str, dict[str, Any]]:
+        return {row[0]: json.loads(row[1]) for row in self._db.execute("SELECT id, entry FROM images ORDER BY id")}
+
+    def put_setting(self, key: str, value: Any) -> None:
+        """Remember a JSON value; None forgets it."""
+        with self._writing():
+            if value is None:
+                self._db.execute("DELETE FROM settings WHERE key = ?", (key,))
+            else:
+                self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
+
+    def setting(self, key: str, default: Any = None) -> Any:
+        row = self._db.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
+        return default if row is None else json.loads(row[0])
+
+    def begin_run(self, image_id: str, *, model: str, revision: str | None, box: Box) -> int:
+        with self._writing():
+            cursor = self._db.execute(
+                "INSERT INTO runs (image_id, model, revision, y0, x0, y1, x1, started_at, state) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'running')",
+                (image_id, model, revision, box.y0, box.x0, box.y1, box.x1, time.time()),
+            )
+        return cast(int, cursor.lastrowid)
+
+    def end_run(self, run_id: int, state: str) -> None:
+        with self._writing():
+            self._db.execute("UPDATE runs SET state = ?, ended_at = ? WHERE id = ?", (state, time.time(), run_id))
+
+    def interrupt_runs(self) -> None:
+        """Mark runs that an earlier process never ended."""
+        with self._writing():
+            self._db.execute("UPDATE runs SET state = 'interrupted' WHERE state = 'running'")
+
+    def runs(self, image_id: str | None = None) -> tuple[Run, ...]:
+        columns = "id, image_id, model, revision, y0, x0, y1, x1, started_at, ended_at, state"
+        rows = self._db.execute(
+            f"SELECT {columns} FROM runs WHERE coalesce(? = image_id, 1) ORDER BY id", (image_id,)
+        ).fetchall()
+        return tuple(
+            Run(number, image, model, revision, Box(y0, x0, y1, x1), started_at, ended_at, state)
+            for number, image, model, revision, y0, x0, y1, x1, started_at, ended_at, state in rows
+        )
+
+    def has_run(self, run_id: int, image_id: str) -> bool:
+        """Whether that run was begun on that image."""
+        query = "SELECT 1 FROM runs WHERE id = ? AND image_id = ?"
+        return self._db.execute(query, (run_id, image_id)).fetchone() is not None
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction; on failure nothing of it remains and the person reads why."""
+        if self._read_only:
+            raise ProjectError(
+                f"The project '{self._path.parent}' is open for reading only, so nothing can be changed in it; "
+                "copy the folder to a place you can write to and open it there."
+            )
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise ProjectError(f"{_reason(error)} The last step in '{self._path.parent}' was not saved.") from error
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+
+def push(done: list[int], undone: list[int], seq: int, kind: str, target: int | None) -> None:
+    """Bring the two stacks of an image up to date with one more row of the journal."""
+    if kind == "undo" and target in done:
+        done.remove(target)
+        undone.append(target)
+    elif kind == "redo" and target in undone:
+        undone.remove(target)
+        done.append(target)
+    elif target is None:
+        done.append(seq)
+        undone.clear()
+
+
+def _checksum(fields: tuple[Any, ...]) -> int:
+    return zlib.crc32(repr(fields).encode())
+
+
+def _reason(error: sqlite3.Error) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    if name == "SQLITE_FULL":
+        return "The disk is full; free some space and repeat the step."
+    if name.startswith("SQLITE_IOERR"):
+        return "The disk cannot be written (it may be full or disconnected); free some space and repeat the step."
+    if name.startswith("SQLITE_READONLY"):
+        return "The project folder cannot be written; check its permissions and open it again."
+    if name.startswith("SQLITE_BUSY"):
+        return "Another program holds the journal; close it and repeat the step."
+    return f"The journal cannot be written ({error}); close and reopen the project to repair it."
