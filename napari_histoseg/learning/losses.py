@@ -1,0 +1,102 @@
+"""Losses on logits (N, C, H, W) and labels (N, H, W) with ``IGNORE``; zero, with a graph, where nothing is known."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.learning.batch import Batch
+
+_DICE_EPS = 1.0
+
+
+def cross_entropy(
+    logits: Tensor, labels: Tensor, *, weight: Tensor | None = None, class_weight: Tensor | None = None
+) -> Tensor:
+    """Weighted mean of ``-log p`` of the right class over pixels that have one.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (N, C, H, W)
+    labels : Tensor of int64, shape (N, H, W)
+        ``IGNORE`` where unknown.
+    weight : Tensor, shape (N, H, W), optional
+        Weight of each pixel.
+    class_weight : Tensor, shape (C,), optional
+        Weight of each class; both weights multiply, and the sum is divided by the sum of weights.
+
+    Returns
+    -------
+    Tensor, scalar, float32
+    """
+    logits = logits.float()
+    loss = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
+    trust = (labels != IGNORE).to(loss.dtype)
+    if weight is not None:
+        trust = trust * weight
+    if class_weight is not None:
+        trust = trust * class_weight[labels.masked_fill(labels == IGNORE, 0)]
+    return (loss * trust).sum() / trust.sum().clamp_min(torch.finfo(loss.dtype).tiny)
+
+
+def soft_dice(logits: Tensor, labels: Tensor, *, weight: Tensor | None = None) -> Tensor:
+    """One minus the soft Dice coefficient, averaged over the classes present in the batch's labels.
+
+    Per class over all known pixels of the batch: ``1 - (2 sum(p y) + 1) / (sum(p) + sum(y) + 1)`` with softmax
+    probabilities ``p`` and one-hot labels ``y`` (Milletari et al. 2016, without squares).
+
+    Parameters
+    ----------
+    logits : Tensor, shape (N, C, H, W)
+    labels : Tensor of int64, shape (N, H, W)
+        ``IGNORE`` where unknown.
+    weight : Tensor, shape (N, H, W), optional
+        Weight of each pixel in the sums.
+
+    Returns
+    -------
+    Tensor, scalar, float32
+    """
+    probabilities = logits.float().softmax(dim=1)
+    known = labels != IGNORE
+    trust = known.to(probabilities.dtype) if weight is None else known * weight
+    truth = F.one_hot(labels.masked_fill(~known, 0), logits.shape[1]).movedim(-1, 1).to(probabilities.dtype)
+    trust = trust[:, None]
+    overlap = (probabilities * truth * trust).sum(dim=(0, 2, 3))
+    mass = ((probabilities + truth) * trust).sum(dim=(0, 2, 3))
+    present = ((truth * trust).sum(dim=(0, 2, 3)) > 0).to(probabilities.dtype)
+    per_class = 1 - (2 * overlap + _DICE_EPS) / (mass + _DICE_EPS)
+    return (per_class * present).sum() / present.sum().clamp_min(1.0)
+
+
+def ce_dice(logits: Tensor, labels: Tensor, *, weight: Tensor | None = None) -> Tensor:
+    """Sum of `cross_entropy` and `soft_dice` on the same pixels."""
+    return cross_entropy(logits, labels, weight=weight) + soft_dice(logits, labels, weight=weight)
+
+
+def distillation(logits: Tensor, soft: Tensor, *, weight: Tensor) -> Tensor:
+    """Weighted mean Kullback-Leibler divergence ``KL(soft || softmax(logits))`` per pixel.
+
+    Zero exactly where the model already says what ``soft`` says, so that it holds skill without teaching any.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (N, C, H, W)
+    soft : Tensor, shape (N, C, H, W)
+        Probabilities of another model.
+    weight : Tensor, shape (N, H, W)
+        Where and how strongly the pixel counts.
+
+    Returns
+    -------
+    Tensor, scalar, float32
+    """
+    divergence = F.kl_div(logits.float().log_softmax(dim=1), soft, reduction="none").sum(dim=1)
+    return (divergence * weight).sum() / weight.sum().clamp_min(torch.finfo(divergence.dtype).tiny)
+
+
+def batch_ce_dice(logits: Tensor, batch: Batch) -> Tensor:
+    """`ce_dice` on a batch's labels and weights: the default loss for training from scratch."""
+    return ce_dice(logits, batch.labels, weight=batch.weight)

@@ -1,0 +1,76 @@
+"""What a recipe must provide; each recipe of the package is one module in ``training/recipes``."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from napari_histoseg.core.errors import InputError
+from napari_histoseg.learning.batch import Batch
+from training import recipes
+
+
+class BasePlan(BaseModel):
+    """What every run needs to know; recipes add their own fields and defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(ge=1, description="Optimiser steps")
+    warmup: int = Field(ge=0, description="First steps, in which the learning rate rises")
+    decay: int = Field(ge=1, description="Last steps, in which it falls to 0")
+    batch_size: int = Field(ge=1, description="Images in a step")
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    average: float = Field(ge=0, lt=1, description="Decay of the running average of the weights, which is what is kept")
+    validate_every: int = Field(500, ge=1, description="Steps between two validations")
+    seed: int = 1
+
+
+class Recipe(Protocol):
+    """The functions and names of a recipe module."""
+
+    Plan: type[BasePlan]
+
+    def build(self, plan: Any) -> nn.Module:
+        """The network with the plan's random weights."""
+        ...
+
+    def batches(self, plan: Any, data: Path, first_step: int) -> Iterator[Batch]:
+        """Endless batches from a step on; each depends on seed and step alone."""
+        ...
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Loss of a batch."""
+        ...
+
+    def evaluate(self, model: nn.Module, data: Path, split: str) -> dict[str, float]:
+        """Numbers of a model in evaluation mode on ``"validation"`` or ``"test"``."""
+        ...
+
+
+def get_recipe(name: str) -> Any:
+    """The recipe module of that name; ``InputError`` names the nearest when there is none."""
+    names = [info.name for info in pkgutil.iter_modules(recipes.__path__)]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(names)}."
+        raise InputError(f"There is no recipe '{name}'; {hint}")
+    return importlib.import_module(f"{recipes.__name__}.{name}")
+
+
+def make_plan(recipe: Any, settings: dict[str, str]) -> BasePlan:
+    """The recipe's plan with some settings changed; ``InputError`` when one is unknown or out of bounds."""
+    try:
+        plan: BasePlan = recipe.Plan(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        known = ", ".join(recipe.Plan.model_fields)
+        raise InputError(f"Setting '{first['loc'][0]}': {first['msg']}; the settings are {known}.") from None
+    return plan

@@ -1,0 +1,98 @@
+"""The starter model: a narrow U-Net that finds glands and epithelium, trained from scratch on EBHI-Seg."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from napari_histoseg.learning.augment import Appearance, Placement, random_crop, random_scale, vary_appearance
+from napari_histoseg.learning.batch import Batch
+from napari_histoseg.learning.losses import ce_dice
+from napari_histoseg.learning.metrics import Spread, confusion_matrix, dice_per_image, mean_iou
+from napari_histoseg.models.zoo.unet import build as build_unet
+from training import prepared
+from training.recipe import BasePlan
+
+CLASSES = 3
+EPITHELIUM = 2
+
+
+class Plan(BasePlan):
+    """Everything that decides the result, besides the data."""
+
+    steps: int = 9000
+    warmup: int = 200
+    decay: int = 3500
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    average: float = 0.998
+    width: int = Field(16, ge=1, description="Channels of the first level")
+    scale_low: float = Field(0.55, gt=0, description="Least magnification")
+    scale_high: float = Field(1.6, gt=0, description="Largest magnification")
+
+
+def build(plan: Plan) -> nn.Module:
+    """The network with the plan's random weights."""
+    torch.manual_seed(plan.seed)
+    return build_unet(CLASSES, width=plan.width, batch_norm=True)
+
+
+def batches(plan: Plan, data: Path, first_step: int) -> Iterator[Batch]:
+    """Augmented batches from ``first_step`` on; each depends on seed and step alone.
+
+    A batch has one magnification for all its images, and crops as large as the magnified image up to its native
+    side, so that small magnifications cost little.
+    """
+    train = prepared.load(data, "ebhi").where(split="train")
+    images = torch.from_numpy(train.images).permute(0, 3, 1, 2)
+    labels = torch.from_numpy(train.labels)
+    side_px = labels.shape[-1]
+    placement = Placement(scale=(plan.scale_low, plan.scale_high), jitter=0.12, rotation=0.35)
+    step = first_step
+    while True:
+        generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
+        chosen = _epoch_slice(len(train), plan, step)
+        native = torch.rand((), generator=generator) < 0.3
+        scale = 1.0 if native else random_scale(placement, generator)
+        size_px = min(side_px, round(side_px * scale / 16) * 16)
+        here = replace(placement, jitter=0.0) if native else placement
+        batch = Batch(images[chosen].float().div_(255), labels[chosen].long())
+        batch = random_crop(batch, here, generator, size_px=size_px, scale=scale)
+        image = vary_appearance(batch.image, Appearance(), generator)
+        yield replace(batch, image=image.contiguous(memory_format=torch.channels_last))
+        step += 1
+
+
+def _epoch_slice(count: int, plan: Plan, step: int) -> Tensor:
+    """Indices of the step's images: shuffled anew in each pass through the data."""
+    per_epoch = count // plan.batch_size
+    epoch, position = divmod(step, per_epoch)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(plan.seed * 7919 + epoch))
+    return order[position * plan.batch_size : (position + 1) * plan.batch_size]
+
+
+def loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Cross entropy and soft Dice."""
+    return ce_dice(logits, batch.labels)
+
+
+def evaluate(model: nn.Module, data: Path, split: str) -> dict[str, float]:
+    """Dice of epithelium per image of a split (mean, population standard deviation, n), and the mean IoU."""
+    items = prepared.load(data, "ebhi").where(split=split)
+    matrices = []
+    with torch.inference_mode():
+        for start in range(0, len(items), 16):
+            images = torch.from_numpy(items.images[start : start + 16]).permute(0, 3, 1, 2).float().div_(255)
+            predicted = model(images.contiguous(memory_format=torch.channels_last)).argmax(dim=1).numpy()
+            truths = items.labels[start : start + 16]
+            matrices += [confusion_matrix(t, p, num_classes=CLASSES) for t, p in zip(truths, predicted, strict=True)]
+    spread: Spread = dice_per_image(matrices, EPITHELIUM)
+    total = np.sum(matrices, axis=0)
+    return {"dice_mean": spread.mean, "dice_sd": spread.sd, "n": spread.n, "mean_iou": mean_iou(total)}
