@@ -47,9 +47,8 @@ class ModelInfo:
 
         from napari_histoseg.models.registry import get_model
 
-        model = get_model(self.id)
         with torch.device("meta"):
-            network = model.build(len(model.spec.classes), **model.spec.variant)
+            network = get_model(self.id).build()
         counts = [(p.numel(), p.requires_grad) for p in network.parameters()]
         return sum(n for n, _ in counts), sum(n for n, trains in counts if trains)
 
@@ -61,15 +60,15 @@ def model_infos() -> tuple[ModelInfo, ...]:
 
     return tuple(
         ModelInfo(
-            id=spec.id,
-            title=spec.title,
-            paper=spec.paper,
-            task=spec.task,
-            classes=spec.classes,
-            mpp=spec.mpp,
-            weights=tuple(weights_info(w) for w in list_weights(spec.id)),
+            id=model.spec.id,
+            title=model.spec.title,
+            paper=model.spec.paper,
+            task=model.spec.task,
+            classes=model.spec.classes,
+            mpp=model.spec.mpp,
+            weights=tuple(weights_info(weights) for weights in list_weights(model.spec.id)),
         )
-        for spec in list_models()
+        for model in list_models()
     )
 
 
@@ -80,7 +79,7 @@ def weights_info(weights: Weights) -> WeightsInfo:
         name=weights.name,
         is_present=weights.path is not None and weights.path.is_file(),
         licence=card.licence,
-        classes=tuple(card.classes),
+        classes=card.classes,
         mpp=card.mpp,
         metrics=dict(card.metrics),
     )
@@ -99,13 +98,22 @@ def class_table(schema: LabelSchema, weights: Weights) -> NDArray[np.uint8]:
     InputError
         When no class has a name in common.
     """
-    table = schema.crosswalk(weights.card.classes)
-    if not np.any(table != IGNORE):
+    if not has_common_class(schema, weights):
         raise InputError(
-            f"The weights '{weights.name}' know {_names(weights.card.classes)}, the project {_names(schema.classes)}; "
+            f"The weights '{weights.name}' know {_names(weights.classes)}, the project {_names(schema.classes)}; "
             "no class has a name in common, so choose other weights or make a project with this model's classes."
         )
-    return table
+    return schema.crosswalk(weights.classes)
+
+
+def has_common_class(schema: LabelSchema, weights: Weights) -> bool:
+    """Whether a class of the weights has the name of one of the schema's."""
+    return bool(np.any(schema.crosswalk(weights.classes) != IGNORE))
+
+
+def schema_of(weights: Weights) -> LabelSchema:
+    """A label schema with the classes of the weights."""
+    return LabelSchema(weights.model_id, f"Classes of {weights.name}", weights.classes)
 
 
 def _names(classes: tuple[LabelClass, ...]) -> str:

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from napari_histoseg.core.errors import InputError
+from napari_histoseg.io.images import open_image
 from napari_histoseg.jobs.job import Job
 from napari_histoseg.jobs.lane import Priority
-from napari_histoseg.session.status import Clock, JobState, JobStatus
+from napari_histoseg.session.choosing import WEIGHTS_FILE
+from napari_histoseg.session.status import ActiveModel, Clock, JobState, JobStatus
 
 if TYPE_CHECKING:
+    from pathlib import Path
 
+    from napari_histoseg.core.project import Project
     from napari_histoseg.core.revision import Revision, RevisionStore
     from napari_histoseg.jobs.job import Progress
     from napari_histoseg.jobs.lane import Lane, Ticket
     from napari_histoseg.learning.finetune import FineTuneRequest, FineTuneResult
+    from napari_histoseg.learning.plan import FineTunePlan
 
 
 @dataclass(frozen=True, eq=False)
 class RetrainTask:
-    """A fine-tuning to run and where its revision goes."""
+    """A fine-tuning to run and where its revision goes.
+
+    Parameters
+    ----------
+    request : FineTuneRequest
+    store : RevisionStore
+    parent : str
+        Revision or name of the weights it starts from.
+    """
 
     request: FineTuneRequest
     store: RevisionStore
-    model_id: str
     parent: str
+
+    @property
+    def model_id(self) -> str:
+        return self.request.parent.model_id
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,17 +53,54 @@ class RetrainOutcome:
     result: FineTuneResult
 
 
+def prepare(
+    project: Project, model: ActiveModel, plan: FineTunePlan, *, device: str, is_beside_viewer: bool
+) -> RetrainTask:
+    """Copy everything that the fine-tuning may look at, on the thread that owns the project.
+
+    Raises
+    ------
+    InputError
+        When nothing has been corrected or an edited image has no known µm per pixel.
+    """
+    from napari_histoseg.learning.finetune import FineTuneRequest
+    from napari_histoseg.learning.snapshot import take_snapshot
+
+    snapshot = take_snapshot(project, model_id=model.spec.id, parent_revision=model.revision_id, open_file=open_image)
+    if not snapshot.images:
+        raise InputError("There are no corrections to learn from yet; paint over some mistakes, then retrain.")
+    request = FineTuneRequest(model.weights, snapshot, plan, device, is_beside_viewer)
+    return RetrainTask(request, project.revisions, model.label)
+
+
 def retrain_job(task: RetrainTask) -> Job[RetrainOutcome]:
     """Fine-tune, judge, publish; closing it before the end publishes nothing."""
     from napari_histoseg.learning.finetune import finetune
 
     result = yield from finetune(task.request)
-    return RetrainOutcome(publish(task, result), result)
+    return RetrainOutcome(_publish(task, result), result)
 
 
-def publish(task: RetrainTask, result: FineTuneResult) -> Revision:
+def _publish(task: RetrainTask, result: FineTuneResult) -> Revision:
     """Keep the candidate as an immutable revision, promoted or refused."""
-    raise NotImplementedError
+    from napari_histoseg.models.weights import save_weights
+
+    card = result.to_card()
+    parent = task.request.parent.card
+    weights_card = replace(
+        parent,
+        name=parent.name if parent.parent is not None else f"{parent.name}, retrained",
+        recipe="retrain on edits",
+        seed=task.request.plan.seed,
+        metrics=card["metrics"],
+        parent=task.parent,
+        self_test=None,
+    )
+
+    def write(folder: Path) -> None:
+        save_weights(folder / WEIGHTS_FILE, result.state, weights_card)
+
+    return task.store.publish(task.model_id, write, {**card, "parent": task.parent})
 
 
 class Retrainer:
@@ -104,9 +158,8 @@ class Retrainer:
             self._finish("cancelled", "Stopped; the model stays as it was.")
 
     def _on_progress(self, progress: Progress) -> None:
-        step = progress.payload
-        if step is not None:
-            self._on_loss(step.step, step.loss)
+        if progress.payload is not None:
+            self._on_loss(progress.payload.step, progress.payload.loss)
         self._done, self._total = progress.done, progress.total
         self._report("running", progress.message)
 

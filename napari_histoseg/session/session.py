@@ -3,69 +3,59 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_histoseg.core.box import Box
-from napari_histoseg.core.errors import HistosegError, ProjectError
-from napari_histoseg.core.image import ImageRef
-from napari_histoseg.core.project import Project
-from napari_histoseg.core.schemas import get_schema
+from napari_histoseg.core.errors import HistosegError, InputError, ProjectError
+from napari_histoseg.core.schemas import EPITHELIUM
 from napari_histoseg.jobs.lane import Lane
-from napari_histoseg.session.catalogue import ModelInfo, model_infos
-from napari_histoseg.session.retraining import Retrainer, RetrainOutcome
-from napari_histoseg.session.segmenting import Segmenter
+from napari_histoseg.session import choosing
+from napari_histoseg.session.catalogue import ModelInfo, class_table, has_common_class, model_infos, schema_of
+from napari_histoseg.session.commands import finetune_command, predict_command
+from napari_histoseg.session.retraining import Retrainer, RetrainOutcome, prepare
+from napari_histoseg.session.review import Review
+from napari_histoseg.session.segmenting import Segmenter, SegmentTask
 from napari_histoseg.session.status import ActiveModel, JobKind
 
 if TYPE_CHECKING:
-    from napari_histoseg.core.edit import Edit
-    from napari_histoseg.core.project import ImageEntry, Planes
+    from napari_histoseg.core.project import Project
     from napari_histoseg.core.revision import Revision
+    from napari_histoseg.core.schema import LabelSchema
     from napari_histoseg.learning.plan import FineTunePlan
 
 _log = logging.getLogger(__name__)
 
 
-class Session:
+class Session(Review):
     """What the panels and the commands drive; every signal is emitted on the thread that delivers the lane's queue.
 
     Parameters
     ----------
     lane : Lane, optional
         Runs the jobs; an own one by default.
+    device : {"auto", "cpu", "cuda"}
+        Where models compute.
+    is_beside_viewer : bool
+        Fine-tune gently, so that a window in the same process stays live.
     """
 
-    project_changed = Signal()
-    """A project was opened, created or closed."""
-    image_added = Signal(str)
-    """image id"""
     model_changed = Signal()
     """``active`` is another model, other weights or another revision."""
-    labels_changed = Signal(str, Box)
-    """image id and box whose displayed labels changed by a model, undo, redo, rollback or import."""
-    edited = Signal(object)
-    """The ``Edit`` that was committed by record, accept, undo, redo or import."""
     job_changed = Signal(object)
     """``JobStatus``"""
     loss_added = Signal(int, float)
     """step and training loss"""
     revision_added = Signal(object)
     """The ``Revision`` that was published, promoted or refused."""
-    message = Signal(str, str)
-    """level (info, warning, error) and a sentence"""
 
-    def __init__(self, lane: Lane | None = None) -> None:
+    def __init__(self, lane: Lane | None = None, *, device: str = "auto", is_beside_viewer: bool = False) -> None:
+        super().__init__()
         self._lane = lane or Lane()
-        self._project: Project | None = None
+        self._device = device
+        self._is_beside_viewer = is_beside_viewer
         self._active: ActiveModel | None = None
-        self._refs: dict[str, ImageRef] = {}
-        self._visible: dict[str, Box] = {}
-        self._last_image_id: str | None = None
         self._segmenter = Segmenter(
             self._lane,
             on_status=self.job_changed.emit,
@@ -80,91 +70,27 @@ class Session:
             on_error=self._on_job_error,
         )
 
-    # -- project ---------------------------------------------------------------------------------------------------
+    def _after_opening(self, project: Project) -> None:
+        """The model the project remembers, else the one in use, else the first that fits the classes."""
+        try:
+            remembered = choosing.remembered_model(project)
+        except HistosegError as error:
+            remembered = None
+            self.message.emit("warning", f"{error} Another model was chosen meanwhile.")
+        current = self._active if self._active is not None and self._active.revision_id is None else None
+        if remembered is None and current is not None and has_common_class(project.schema, current.weights):
+            remembered = current
+        self._active = remembered or choosing.fitting_model(project.schema)
+        self.model_changed.emit()
 
-    @property
-    def project(self) -> Project | None:
-        return self._project
-
-    @property
-    def saved_at(self) -> float | None:
-        """Unix time at which the last edit reached the disk; None before the first."""
-        return None if self._project is None else self._project.last_saved_at
-
-    def default_project_path(self) -> Path:
-        """A free folder name in the user's data folder."""
-        raise NotImplementedError
-
-    def create_project(self, path: str | Path, schema_id: str = "epithelium") -> Project:
-        """Create a project folder and make it the open one.
-
-        Raises
-        ------
-        ProjectError
-            When the folder exists or cannot be written.
-        """
-        return self._use(Project.create(Path(path), get_schema(schema_id)))
-
-    def open_project(self, path: str | Path, read_only: bool = False) -> Project:
-        """Open a project folder with its images, labels, edits, revisions and active model."""
-        return self._use(Project.open(Path(path), read_only=read_only))
-
-    def close_project(self) -> None:
-        """Stop what runs, write everything and let go of the folder."""
-        if self._project is None:
-            return
+    def _before_closing(self) -> None:
         self.cancel("predict")
         self.cancel("finetune")
-        project, self._project = self._project, None
-        self._active = None
-        self._refs.clear()
-        self._visible.clear()
-        project.close()
-        self.project_changed.emit()
 
-    def _use(self, project: Project) -> Project:
-        self.close_project()
-        self._project = project
-        self.project_changed.emit()
-        return project
-
-    def _need_project(self) -> Project:
-        if self._project is None:
-            raise ProjectError("No project is open; open an image or a project first.")
-        return self._project
-
-    def get_setting(self, key: str, default: Any = None) -> Any:
-        """A value remembered in the project; ``default`` without a project."""
-        return default if self._project is None else self._project.get_setting(key, default)
-
-    def set_setting(self, key: str, value: Any) -> None:
-        """Remember a JSON value in the project; nothing happens without one."""
-        if self._project is not None and not self._project.read_only:
-            self._project.set_setting(key, value)
-
-    # -- images ----------------------------------------------------------------------------------------------------
-
-    def add_image(self, ref: ImageRef) -> ImageEntry:
-        """Add an image; without an open project one is created in the user's data folder, so nothing is unsaved."""
-        if self._project is None:
-            self.create_project(self.default_project_path())
-        entry = self._need_project().add_image(ref)
-        self._refs[entry.id] = ref
-        self.image_added.emit(entry.id)
-        return entry
-
-    def image_ref(self, image_id: str) -> ImageRef:
-        """How to read the pixels of an image of the project, with the µm per pixel that the project remembers."""
-        raise NotImplementedError
-
-    def set_mpp(self, image_id: str, mpp: float) -> None:
-        """Remember the µm per pixel of an image."""
-        raise NotImplementedError
-
-    def set_visible(self, image_id: str, box: Box) -> None:
-        """Remember what is on screen; runs start there."""
-        self._visible[image_id] = box
-        self._last_image_id = image_id
+    def _schema_for_new(self) -> LabelSchema:
+        if self._active is None or has_common_class(EPITHELIUM, self._active.weights):
+            return EPITHELIUM
+        return schema_of(self._active.weights)
 
     # -- models ----------------------------------------------------------------------------------------------------
 
@@ -177,12 +103,68 @@ class Session:
         return self._active
 
     def choose_model(self, model_id: str, weights_name: str | None = None) -> ActiveModel:
-        """Make a model the active one, with the given weights or else its active revision or its first weight set."""
-        raise NotImplementedError
+        """Make a model the active one.
+
+        Parameters
+        ----------
+        model_id : str
+        weights_name : str, optional
+            Name of shipped weights, path of a file, ``"random"``, or id of a revision; by default the revision that
+            is active for this model, else the weights used last, else the first shipped ones.
+
+        Raises
+        ------
+        ModelError, WeightsError
+            For names that do not exist and damaged files.
+        InputError
+            When the model shares no class with a project that has edits or was not made automatically.
+        """
+        project = self._project
+        revision_id = None
+        if project is not None and weights_name in (None, *(r.id for r in project.revisions.list(model_id))):
+            revision_id = weights_name or project.revisions.active(model_id)
+        if project is not None and revision_id is not None:
+            model = choosing.revised_model(project.revisions, revision_id)
+        elif weights_name is None:
+            model = choosing.base_in(project, model_id)
+        else:
+            model = choosing.base_model(model_id, weights_name)
+        if project is not None and not has_common_class(project.schema, model.weights):
+            self._adopt_classes(project, model)
+        self._switch(model)
+        return model
+
+    def _adopt_classes(self, project: Project, model: ActiveModel) -> None:
+        """Give an automatic project without edits the model's classes, by making it anew; else say why not."""
+        if not self._is_automatic or any(project.edit_count(entry.id) for entry in project.images):
+            class_table(project.schema, model.weights)
+        refs = [self.image_ref(entry.id) for entry in project.images]
+        self._create_automatic(schema_of(model.weights))
+        for ref in refs:
+            self.add_image(ref)
+
+    def _switch(self, model: ActiveModel) -> None:
+        self._segmenter.cancel()
+        self._active = model
+        project = self._project
+        if project is not None and not project.read_only:
+            if project.revisions.active(model.spec.id) != model.revision_id:
+                project.revisions.activate(model.spec.id, model.revision_id)
+            choosing.remember(project, model)
+        self.model_changed.emit()
+
+    def _need_active(self) -> ActiveModel:
+        if self._active is None:
+            raise InputError("No model is chosen; choose one first.")
+        return self._active
 
     def estimate(self, image_id: str) -> float | None:
         """Seconds that segmenting the whole image will take on this machine; None when that cannot be told."""
-        raise NotImplementedError
+        from napari_histoseg.inference.estimate import estimate
+
+        if self._active is None or self._need_project().image(image_id).mpp is None:
+            return None
+        return estimate(self._active.spec, self._active.weights, self.image_ref(image_id), self._device)
 
     # -- segmenting ------------------------------------------------------------------------------------------------
 
@@ -192,9 +174,33 @@ class Session:
         Raises
         ------
         InputError
-            When the µm per pixel is unknown or no class of model and project fits.
+            When no model is chosen, the µm per pixel is unknown, or no class of model and project fits.
+        ProjectError
+            When the image cannot be read any more or the project is read-only.
         """
-        raise NotImplementedError
+        if visible is not None:
+            self.set_visible(image_id, visible)
+        self._segmenter.start([self._segment_task(image_id)])
+
+    def _segment_task(self, image_id: str) -> SegmentTask:
+        project, model = self._need_project(), self._need_active()
+        image = self.image_ref(image_id)
+        if image.mpp is None:
+            raise InputError(f"The µm per pixel of '{image.name}' is not known; set it first, then segment.")
+        table = class_table(project.schema, model.weights)
+        return SegmentTask(project, image_id, image, model, table, self._visible.get(image_id), self._device)
+
+    def _segment_again(self) -> None:
+        """Segment every image that has been segmented, the one on screen first."""
+        project = self._need_project()
+        done = dict.fromkeys(run.image_id for run in reversed(project.runs()) if run.model != "import")
+        tasks = []
+        for image_id in sorted(done, key=lambda image_id: image_id != self._last_image_id):
+            try:
+                tasks.append(self._segment_task(image_id))
+            except HistosegError as error:
+                self.message.emit("warning", str(error))
+        self._segmenter.start(tasks)
 
     def cancel(self, kind: JobKind) -> None:
         """Stop a run; finished tiles stay, a fine-tuning leaves no revision."""
@@ -206,95 +212,91 @@ class Session:
     def is_running(self, kind: JobKind) -> bool:
         return self._segmenter.is_running if kind == "predict" else self._retrainer.is_running
 
-    # -- labels ----------------------------------------------------------------------------------------------------
-
-    def displayed(self, image_id: str, box: Box | None = None) -> NDArray[np.uint8]:
-        """Class ids as shown, a copy: the person's where there are any, else the model's, else ``IGNORE``."""
-        planes = self._planes(image_id)
-        return np.array(planes.displayed(box or Box.of_shape(planes.state.shape)))
-
-    def state(self, image_id: str, box: Box | None = None) -> NDArray[np.uint8]:
-        """Who vouched for each pixel (0 nobody, 1 edited, 2 verified), a copy."""
-        planes = self._planes(image_id)
-        return np.array(planes.state[(box or Box.of_shape(planes.state.shape)).slices])
-
-    def record(self, image_id: str, tool: str, box: Box, after: NDArray[np.uint8]) -> Edit | None:
-        """Commit what a person painted: ``after`` is the displayed labels of ``box``; None when nothing changed."""
-        edit = self._need_project().record(image_id, tool=tool, box=box, after=after)
-        if edit is not None:
-            self.edited.emit(edit)
-        return edit
-
-    def accept(self, image_id: str, box: Box) -> Edit | None:
-        """Verify the unreviewed pixels of a box as they are shown; None when there are none."""
-        edit = self._need_project().accept(image_id, box)
-        if edit is not None:
-            self.edited.emit(edit)
-        return edit
-
-    def undo(self, image_id: str) -> Edit | None:
-        return self._step(image_id, self._need_project().undo)
-
-    def redo(self, image_id: str) -> Edit | None:
-        return self._step(image_id, self._need_project().redo)
-
-    def _step(self, image_id: str, step: Callable[[str], Edit | None]) -> Edit | None:
-        edit = step(image_id)
-        if edit is not None:
-            self.labels_changed.emit(image_id, edit.box)
-            self.edited.emit(edit)
-        return edit
-
-    def import_labels(self, image_id: str, labels: NDArray[np.uint8], *, verified: bool) -> Edit | None:
-        """Bring in a whole label array of the project's schema, as verified truth or as edits."""
-        edit = self._need_project().import_labels(image_id, labels, verified=verified)
-        if edit is not None:
-            self.labels_changed.emit(image_id, edit.box)
-            self.edited.emit(edit)
-        return edit
-
-    def counts(self, image_id: str) -> dict[int, int]:
-        """Pixels that a person vouched for, by class id."""
-        return self._need_project().counts(image_id)
-
-    def shares(self, image_id: str) -> dict[int, float]:
-        """Share of the labelled area by class id, 0 to 1."""
-        return self._need_project().class_shares(image_id)
-
-    def _planes(self, image_id: str) -> Planes:
-        return self._need_project().planes(image_id)
-
     # -- retraining ------------------------------------------------------------------------------------------------
 
     def retrain(self, plan: FineTunePlan | None = None) -> None:
-        """Start fine-tuning the active model on everything vouched for. Returns at once."""
-        raise NotImplementedError
+        """Start fine-tuning the active model on everything vouched for. Returns at once.
+
+        Raises
+        ------
+        InputError
+            When a fine-tuning runs already or nothing has been corrected.
+        """
+        from napari_histoseg.learning.plan import FineTunePlan
+
+        if self.is_running("finetune"):
+            raise InputError("A retrain is running; wait for it or cancel it first.")
+        project = self._need_project()
+        if project.read_only:
+            raise ProjectError("The project is open for reading only, so no new revision can be kept in it.")
+        self._retrainer.start(
+            prepare(
+                project,
+                self._need_active(),
+                plan or FineTunePlan(),
+                device=self._device,
+                is_beside_viewer=self._is_beside_viewer,
+            )
+        )
+
+    def _on_retrained(self, outcome: RetrainOutcome) -> None:
+        revision, project = outcome.revision, self._need_project()
+        self.revision_added.emit(revision)
+        if revision.verdict != "promoted":
+            self.message.emit("warning", revision.reason)
+        elif (project.revisions.active(revision.model_id) or revision.parent) != revision.parent:
+            self.message.emit("warning", f"Revision {revision.id} is ready, but another one was activated meanwhile.")
+        elif self._active is None or self._active.spec.id != revision.model_id:
+            project.revisions.activate(revision.model_id, revision.id)
+        else:
+            self.activate(revision.id)
+            self.message.emit("info", revision.reason)
 
     def revisions(self) -> tuple[Revision, ...]:
         """Revisions of the active model, oldest first."""
-        raise NotImplementedError
+        if self._project is None or self._active is None:
+            return ()
+        return self._project.revisions.list(self._active.spec.id)
 
     def activate(self, revision_id: str | None) -> None:
-        """Make a revision (None: the weights before any) the active one and segment anew what was segmented."""
-        raise NotImplementedError
+        """Use a revision (None: the weights before any) from now on and segment anew what was segmented.
+
+        Raises
+        ------
+        ProjectError, WeightsError
+            When the revision does not exist or is damaged; the active model stays.
+        """
+        project, active = self._need_project(), self._need_active()
+        if revision_id is None:
+            self._switch(choosing.base_in(project, active.spec.id))
+        else:
+            self._switch(choosing.revised_model(project.revisions, revision_id))
+        self._segment_again()
 
     def rollback(self) -> None:
-        """Go back to the parent of the active revision."""
-        raise NotImplementedError
+        """Go back to the parent of the active revision; ``InputError`` when none is active."""
+        project, active = self._need_project(), self._need_active()
+        if active.revision_id is None:
+            raise InputError("There is nothing to roll back: the model's own weights are in use.")
+        parent = project.revisions.get(active.revision_id).parent
+        self.activate(parent if parent in [r.id for r in project.revisions.list(active.spec.id)] else None)
 
     # -- commands --------------------------------------------------------------------------------------------------
 
     def command(self, kind: JobKind) -> str:
-        """The shell command that does what the button does."""
-        raise NotImplementedError
+        """The shell command that does what the button does; ``InputError`` when nothing is open."""
+        project, model = self._need_project(), self._need_active()
+        if kind == "finetune":
+            return finetune_command(project, model)
+        image_id = self._last_image_id or next((entry.id for entry in project.images), None)
+        if image_id is None:
+            raise InputError("The project has no image; open one first.")
+        return predict_command(project, self.image_ref(image_id), image_id, model)
 
     def close(self) -> None:
         """Stop everything, write everything; at most two seconds."""
         self.close_project()
         self._lane.close(timeout=2.0)
-
-    def _on_retrained(self, outcome: RetrainOutcome) -> None:
-        raise NotImplementedError
 
     def _on_job_error(self, error: Exception) -> None:
         if isinstance(error, HistosegError):
