@@ -7,8 +7,10 @@ amount. Whatever is damaged or missing here is rebuilt from the journal.
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_histoseg.core.atomic import sync_file, sync_folder, write_json
+from napari_histoseg.core.atomic import write_bytes, write_json
 from napari_histoseg.core.planes import CHUNK_PX, FILL, PLANES, Chunk, Planes
+
+_COMPRESSION = 1
 
 
 class Checkpoint:
@@ -36,7 +40,7 @@ class Checkpoint:
         self._group = folder / f"{image_id}.zarr"
         self._note_path = folder / f"{image_id}.json"
         self._shape = shape
-        self._arrays: dict[str, Any] = {}
+        self._begun: set[str] = set()
         self._stored: set[Chunk] = set()
         self._unusable: set[str] = set()
         self._round: list[Chunk] = []
@@ -120,38 +124,45 @@ class Checkpoint:
             if array.shape != self._shape or array.dtype != np.uint8:
                 return None
             return np.asarray(array[:])
-        except (OSError, ValueError, TypeError, KeyError, RuntimeError):
+        except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, zlib.error):
             return None
 
     def _write(self, planes: Planes, chunk: Chunk) -> None:
-        cut, pixels = planes.chunk(chunk)
-        self._array(chunk[0])[cut] = pixels
-        path = _chunk_path(self._group / chunk[0], chunk)
-        sync_file(path)
-        sync_folder(path.parent)
+        """Put one chunk on the disk.
+
+        The file is written here and not by zarr, which would hand the work to a thread of its own and make the window
+        wait for it while a model trains; and gzip carries a checksum.
+        """
+        name = chunk[0]
+        if name not in self._begun:
+            self._begin(name)
+        full = np.full((CHUNK_PX, CHUNK_PX), FILL[name], np.uint8)
+        pixels = planes.chunk(chunk)
+        full[: pixels.shape[0], : pixels.shape[1]] = pixels
+        path = _chunk_path(self._group / name, chunk)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, gzip.compress(full.tobytes(), _COMPRESSION))
         self._stored.add(chunk)
 
-    def _array(self, name: str) -> Any:
-        if name not in self._arrays:
-            import zarr
-            from zarr.codecs import Crc32cCodec, ZstdCodec
+    def _begin(self, name: str) -> None:
+        """Make the zarr array of a plane, in place of one that is missing or cannot be used."""
+        import zarr
+        from zarr.codecs import GzipCodec
 
-            folder = self._group / name
-            if name in self._unusable or not (folder / "zarr.json").is_file():
-                zarr.open_group(store=str(self._group), mode="a", zarr_format=3)
-                zarr.create_array(
-                    store=str(folder),
-                    shape=self._shape,
-                    chunks=(CHUNK_PX, CHUNK_PX),
-                    dtype="uint8",
-                    fill_value=FILL[name],
-                    compressors=[ZstdCodec(level=1), Crc32cCodec()],
-                    config={"write_empty_chunks": True},
-                    overwrite=True,
-                )
-                self._unusable.discard(name)
-            self._arrays[name] = zarr.open_array(store=str(folder), mode="r+", config={"write_empty_chunks": True})
-        return self._arrays[name]
+        folder = self._group / name
+        if name in self._unusable or not (folder / "zarr.json").is_file():
+            zarr.open_group(store=str(self._group), mode="a", zarr_format=3)
+            zarr.create_array(
+                store=str(folder),
+                shape=self._shape,
+                chunks=(CHUNK_PX, CHUNK_PX),
+                dtype="uint8",
+                fill_value=FILL[name],
+                compressors=GzipCodec(level=_COMPRESSION),
+                overwrite=True,
+            )
+            self._unusable.discard(name)
+        self._begun.add(name)
 
 
 def read_note(path: Path) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from napari_histoseg.core.box import Box
 
 Kind = Literal["edit", "accept", "undo", "redo", "import"]
 
-_COMPRESSION = 1  # the fastest: a stroke must be on the disk within a frame of the screen
+_COMPRESSION = 3  # a stroke must be on the disk within a frame of the screen
 
 
 class State(IntEnum):

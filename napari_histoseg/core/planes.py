@@ -141,12 +141,11 @@ class Planes:
         self._shown += _histogram(self.displayed(box))
         self._touch(box, "proposal")
 
-    def chunk(self, chunk: Chunk) -> tuple[tuple[slice, slice], NDArray[np.uint8]]:
-        """Where a chunk lies in its plane, and its pixels (a view)."""
+    def chunk(self, chunk: Chunk) -> NDArray[np.uint8]:
+        """The pixels of a chunk, a view; smaller than ``CHUNK_PX`` squared at the far edges."""
         name, row, column = chunk
         y, x = row * CHUNK_PX, column * CHUNK_PX
-        cut = slice(y, min(y + CHUNK_PX, self.shape[0])), slice(x, min(x + CHUNK_PX, self.shape[1]))
-        return cut, self._arrays[name][cut]
+        return self._arrays[name][y : y + CHUNK_PX, x : x + CHUNK_PX]
 
     def _patch(
         self, box: Box, mask: NDArray[np.bool_], values: Callable[[tuple[slice, slice]], NDArray[np.uint8]], to: State

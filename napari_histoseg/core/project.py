@@ -294,7 +294,7 @@ class Project:
         """
         self._labels.write()
 
-    def checkpoint_if_due(self, budget_s: float = 0.008) -> None:
+    def checkpoint_if_due(self, budget_s: float = 0.004) -> None:
         """Write a few chunks of the label planes when it is time; call it often, it takes about ``budget_s``.
 
         Raises
