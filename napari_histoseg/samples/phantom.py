@@ -232,8 +232,9 @@ class _Field:
         return rows[at[0]], columns[at[1]]
 
     def _add_nucleus(self, spot: Spot, cell_class: str, dye: float) -> bool:
-        """Dye a nucleus and write it down, unless it is tiny or would cover another."""
-        free = self.instances[spot] == 0
+        """Dye a nucleus and write it down, unless it is tiny, would cover another or leave its tissue."""
+        home = GLAND if cell_class == "epithelial" else STROMA
+        free = (self.instances[spot] == 0) & (self.regions[spot] == home)
         if len(free) < 12 or free.mean() < 0.97:
             return False
         rows, columns = spot[0][free], spot[1][free]
