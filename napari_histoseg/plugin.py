@@ -1,0 +1,217 @@
+"""Wiring: one session, bridge and set of panels for each viewer, and what the menus call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from napari_histoseg.core.errors import HistosegError
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_histoseg.session import Session
+    from napari_histoseg.widgets.parts.panel import Panel
+    from napari_histoseg.widgets.parts.view import View
+
+PLUGIN = "napari-histoseg"
+TABS = ("Segment", "Correct", "Retrain", "Models")
+LEGEND = "Classes"
+_SAVE_EVERY_MS = 200
+
+_benches: WeakKeyDictionary[Any, Workbench] = WeakKeyDictionary()
+
+
+class Workbench:
+    """Session, bridge and panels of one viewer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Everything stops when its window goes away.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        from napari_histoseg.session import Session
+        from napari_histoseg.viewer import compat
+        from napari_histoseg.viewer.bridge import Bridge
+        from napari_histoseg.widgets.parts.pump import Ticker, queue_pump
+
+        self.session = Session(is_beside_viewer=True)
+        self.bridge = Bridge(viewer, self.session)
+        self._tickers = (queue_pump(), Ticker(_SAVE_EVERY_MS, self._save))
+        self._panels: list[Panel] = []
+        self._is_open = True
+        self._told = ""
+        self.is_arranging = False
+        self._viewer = viewer
+        compat.on_window_closed(viewer, self.close)
+
+    def panel(self, name: str) -> Panel:
+        """A new panel of that name."""
+        panel = _panel_class(name)(self.session, self.bridge)
+        self._panels.append(panel)
+        return panel
+
+    def open_panels(self, raised: str = TABS[0]) -> None:
+        """Dock all panels in their places; those that are docked stay."""
+        from napari_histoseg.widgets.parts.docks import arrange
+
+        if not self._is_open:
+            return
+        self.is_arranging = True
+        docks = {name: self._viewer.window.add_plugin_dock_widget(PLUGIN, name)[0] for name in (*TABS, LEGEND)}
+        self.is_arranging = False
+        arrange(docks, LEGEND, raised)
+
+    def close(self) -> None:
+        """Stop what runs, save, let go of the viewer; at most two seconds."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        for panel in self._panels:
+            panel.close_panel()
+        self._panels.clear()
+        self.bridge.close()
+        self.session.close()
+        for ticker in self._tickers:
+            ticker.stop()
+        _benches.pop(self._viewer, None)
+
+    def _save(self) -> None:
+        try:
+            self.session.save()
+        except HistosegError as error:
+            if str(error) != self._told:
+                self.bridge.say("warning", str(error))
+            self._told = str(error)
+        else:
+            self._told = ""
+
+
+def workbench(viewer: napari.Viewer) -> Workbench:
+    """The workbench of a viewer, made on first use."""
+    from napari_histoseg.viewer import compat
+
+    viewer = compat.unwrapped(viewer)
+    bench = _benches.get(viewer)
+    if bench is None:
+        bench = Workbench(viewer)
+        _benches[viewer] = bench
+    return bench
+
+
+def launch(paths: Sequence[str | Path] = (), project: str | Path | None = None) -> Workbench:
+    """Open a viewer with everything docked; the caller runs the event loop and closes the workbench after it.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Images to open.
+    project : path, optional
+        Project folder to open; by default the last one when there are no images either.
+
+    Raises
+    ------
+    HistosegError
+        When a path cannot be opened.
+    """
+    import napari
+
+    from napari_histoseg.io.images import open_image
+
+    refs = [open_image(path) for path in paths]
+    viewer = napari.Viewer(title="napari-histoseg", show_welcome_screen=False)
+    bench = workbench(viewer)
+    bench.open_panels()
+    if project is None and not refs:
+        project = next(iter(bench.session.recent_projects()), None)
+    if project is not None:
+        bench.session.open_project(project)
+    for ref in refs:
+        bench.bridge.images.open(ref)
+    return bench
+
+
+def open_panels(viewer: napari.Viewer) -> None:
+    """Menu command: dock everything."""
+    workbench(viewer).open_panels()
+
+
+def segment_panel() -> Panel:
+    """Menu widget: choose image and model, run."""
+    return _docked("Segment")
+
+
+def correct_panel() -> Panel:
+    """Menu widget: paint, undo, accept."""
+    return _docked("Correct")
+
+
+def retrain_panel() -> Panel:
+    """Menu widget: learn from the corrections."""
+    return _docked("Retrain")
+
+
+def models_panel() -> Panel:
+    """Menu widget: models and their cards."""
+    return _docked("Models")
+
+
+def classes_panel() -> Panel:
+    """Menu widget: the legend."""
+    return _docked(LEGEND)
+
+
+def sample_ihc() -> list[tuple[Any, dict[str, Any], str]]:
+    """Sample menu: colon glands from scikit-image."""
+    return _sample("ihc")
+
+
+def sample_phantom() -> list[tuple[Any, dict[str, Any], str]]:
+    """Sample menu: the generated phantom."""
+    return _sample("phantom")
+
+
+def sample_cmu1() -> list[tuple[Any, dict[str, Any], str]]:
+    """Sample menu: a downloaded slide region; napari shows the sentence when it cannot be had."""
+    return _sample("cmu1")
+
+
+def _sample(sample_id: str) -> list[tuple[Any, dict[str, Any], str]]:
+    from napari_histoseg.samples import get_sample
+    from napari_histoseg.viewer.layers import image_layer_data
+
+    return [image_layer_data(get_sample(sample_id).open())]
+
+
+def _docked(name: str) -> Panel:
+    """A panel for the viewer in front; the other panels join it once it is docked."""
+    import napari
+
+    from napari_histoseg.widgets.parts.pump import soon
+
+    bench = workbench(napari.current_viewer())
+    raised = TABS[0] if name == LEGEND else name
+    if not bench.is_arranging:
+        soon(lambda: bench.open_panels(raised))
+    return bench.panel(name)
+
+
+def _panel_class(name: str) -> Callable[[Session, View], Panel]:
+    from napari_histoseg.widgets.classes import ClassesPanel
+    from napari_histoseg.widgets.correct import CorrectPanel
+    from napari_histoseg.widgets.models import ModelsPanel
+    from napari_histoseg.widgets.retrain import RetrainPanel
+    from napari_histoseg.widgets.segment import SegmentPanel
+
+    panels: dict[str, Callable[[Session, View], Panel]] = {
+        "Segment": SegmentPanel,
+        "Correct": CorrectPanel,
+        "Retrain": RetrainPanel,
+        "Models": ModelsPanel,
+        LEGEND: ClassesPanel,
+    }
+    return panels[name]

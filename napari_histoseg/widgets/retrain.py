@@ -1,0 +1,227 @@
+"""Retrain: learn from the corrections, judge the result, go back when it is worse."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
+    QHBoxLayout,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+)
+
+from napari_histoseg.session import JobStatus, Session
+from napari_histoseg.widgets.parts.curve import LossCurve
+from napari_histoseg.widgets.parts.panel import Panel, text_label
+from napari_histoseg.widgets.parts.plan_form import PlanForm
+from napari_histoseg.widgets.parts.progress_row import ProgressRow
+from napari_histoseg.widgets.parts.times import clock
+from napari_histoseg.widgets.parts.view import View
+
+if TYPE_CHECKING:
+    from napari_histoseg.core.revision import Revision
+
+_COLUMNS = (
+    ("Revision", "The one in use is marked"),
+    ("When", "When it was made"),
+    ("Edits", "Dice on held-out corrections before → after"),
+    ("Old data", "Dice on fields verified earlier, or agreement with the parent elsewhere, before → after"),
+    ("Verdict", "Promoted revisions are used; refused ones are kept but not used"),
+    ("From", "The revision or weights it started from"),
+)
+
+
+class RetrainPanel(Panel):
+    """One button, a live curve, a verdict with its numbers, and the list of revisions."""
+
+    def __init__(self, session: Session, view: View) -> None:
+        super().__init__(view)
+        self._session = session
+        self._run = QPushButton("Retrain on edits")
+        self._form = PlanForm()
+        self._progress = ProgressRow()
+        self._curve = LossCurve()
+        self._result = text_label()
+        self._result.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        for widget in (self._run, self._progress, self._curve, self._result, self._form):
+            self.column.addWidget(widget)
+        self._table = _table()
+        self.column.addWidget(self._table)
+        self.column.addLayout(self._revision_row())
+        self.column.addStretch(1)
+        self._curve.hide()
+        self._run.clicked.connect(self._on_run_clicked)
+        self.listen(session.job_changed, self._on_job_changed)
+        self.listen(session.loss_added, self._curve.add)
+        self.listen(session.revision_added, self._on_revision_added)
+        self.listen(session.model_changed, self._refresh)
+        self.listen(session.project_changed, self._on_project_changed)
+        self.listen(session.edited, self._refresh_button)
+        self.listen(view.images.current_changed, self._refresh_button)
+        self._on_project_changed()
+
+    def _revision_row(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        self._use = QPushButton("Use this revision")
+        self._use.setToolTip("Make the selected revision the model in use and segment anew")
+        self._use.clicked.connect(self._on_use_clicked)
+        self._back = QPushButton("Roll back")
+        self._back.setToolTip("Go back to what the revision in use was made from")
+        self._back.clicked.connect(self._on_back_clicked)
+        self._copy = QPushButton("Copy as command")
+        self._copy.setToolTip("Copy the shell command that does the same as Retrain on edits")
+        self._copy.clicked.connect(self._on_copy_clicked)
+        for button in (self._use, self._back, self._copy):
+            row.addWidget(button)
+        return row
+
+    # -- what is heard ---------------------------------------------------------------------------------------------
+
+    def _on_run_clicked(self) -> None:
+        if self._session.is_running("finetune"):
+            self._session.cancel("finetune")
+            return
+        plan = self._form.plan()
+        with self.telling():
+            self._session.retrain(plan)
+            self._curve.clear()
+            self._curve.set_total(plan.steps)
+            self._curve.show()
+            self._result.hide()
+
+    def _on_job_changed(self, status: JobStatus) -> None:
+        if status.kind != "finetune":
+            return
+        self._progress.show_status(status)
+        if status.state in ("cancelled", "failed"):
+            self._say(status.message)
+        self._refresh_button()
+
+    def _on_revision_added(self, revision: Revision) -> None:
+        verb = "is in use now" if revision.verdict == "promoted" else "is kept but not used"
+        self._say(f"<b>{revision.id} {verb}.</b> {html.escape(revision.reason)}<br>{numbers(revision)}")
+        self._refresh()
+
+    def _on_project_changed(self) -> None:
+        self._curve.hide()
+        self._result.hide()
+        self._refresh()
+
+    def _on_use_clicked(self) -> None:
+        chosen = self._table.currentItem()
+        if chosen is not None:
+            revision_id = self._table.item(chosen.row(), 0).data(Qt.ItemDataRole.UserRole)
+            with self.telling():
+                self._session.activate(revision_id or None)
+
+    def _on_back_clicked(self) -> None:
+        with self.telling():
+            self._session.rollback()
+
+    def _on_copy_clicked(self) -> None:
+        with self.telling():
+            QApplication.clipboard().setText(self._session.command("finetune"))
+            self._view.say("info", "The command is on the clipboard.")
+
+    # -- what is shown ---------------------------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        self._result.setText(text)
+        self._result.show()
+
+    def _refresh(self) -> None:
+        active = self._session.active
+        revisions = () if self._session.project is None or active is None else self._session.revisions()
+        self._table.setRowCount(0)
+        for revision in reversed(revisions):
+            self._add_row(revision, is_active=active is not None and revision.id == active.revision_id)
+        self._table.setVisible(bool(revisions))
+        self._use.setVisible(bool(revisions))
+        self._back.setVisible(bool(revisions))
+        self._back.setEnabled(active is not None and active.revision_id is not None)
+        self._refresh_button()
+
+    def _add_row(self, revision: Revision, *, is_active: bool) -> None:
+        line = self._table.rowCount()
+        self._table.insertRow(line)
+        cells = (
+            revision.id + (" ✓" if is_active else ""),
+            clock(revision.created_at),
+            _change(revision.metrics.get("heldout")),
+            _change(revision.metrics.get("reference")),
+            revision.verdict,
+            revision.parent or "",
+        )
+        for column, text in enumerate(cells):
+            item = QTableWidgetItem(text)
+            item.setToolTip(revision.reason)
+            self._table.setItem(line, column, item)
+        self._table.item(line, 0).setData(Qt.ItemDataRole.UserRole, revision.id)
+        if is_active:
+            self._table.selectRow(line)
+
+    def _refresh_button(self) -> None:
+        session = self._session
+        is_running = session.is_running("finetune")
+        corrected = self._corrected()
+        is_ready = session.active is not None and corrected > 0
+        self._run.setText("Cancel" if is_running else "Retrain on edits")
+        self._run.setToolTip(
+            "Stop; the model stays as it is" if is_running else "Learn from everything you painted or accepted"
+        )
+        self._run.setEnabled(is_running or is_ready)
+        self._form.setEnabled(not is_running)
+        self._form.setVisible(not is_running)
+        self._copy.setEnabled(is_ready)
+        self.suggest(self._next(is_running, corrected))
+
+    def _corrected(self) -> int:
+        project = self._session.project
+        if project is None:
+            return 0
+        return sum(sum(self._session.counts(entry.id).values()) for entry in project.images)
+
+    def _next(self, is_running: bool, corrected: int) -> str:
+        if is_running:
+            return "keep correcting while the model learns; it does not see strokes made from now on."
+        if self._session.active is None:
+            return "choose a model (tab Segment)."
+        if corrected == 0:
+            return "correct something first (tab Correct)."
+        return "press Retrain on edits; it learns only from what you painted or accepted."
+
+
+def numbers(revision: Revision) -> str:
+    """The numbers before and after as one line."""
+    told = []
+    for key, name in (("heldout", "Held-out corrections"), ("reference", "Old data")):
+        scores: Any = revision.metrics.get(key)
+        if isinstance(scores, dict) and scores.get("before") is not None:
+            told.append(f"{name}: {_change(scores)} (n = {scores.get('n', '?')})")
+    return "; ".join(told)
+
+
+def _change(scores: Any) -> str:
+    if not isinstance(scores, dict) or scores.get("before") is None or scores.get("after") is None:
+        return "–"
+    return f"{scores['before']:.3f} → {scores['after']:.3f}"
+
+
+def _table() -> QTableWidget:
+    table = QTableWidget(0, len(_COLUMNS))
+    table.setHorizontalHeaderLabels([title for title, _ in _COLUMNS])
+    for column, (_, tooltip) in enumerate(_COLUMNS):
+        table.horizontalHeaderItem(column).setToolTip(tooltip)
+    table.verticalHeader().hide()
+    table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setMinimumHeight(120)
+    return table
