@@ -52,18 +52,26 @@ def write_arrays(
     (dst / "index.json").write_text(json.dumps(items, indent=1))
 
 
-def load(data: Path, name: str) -> Prepared:
-    """The prepared set ``name`` in the folder ``data``.
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """One file of an archive; ``InputError`` says which is missing or damaged."""
+    try:
+        return archive.read(name)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{archive.filename} has no whole '{name}' ({error}); get the archive again.") from None
 
-    Raises
-    ------
-    InputError
-        When it was not prepared there.
-    """
+
+def check_prepared(data: Path, name: str) -> Path:
+    """The folder of the prepared set ``name`` in ``data``; ``InputError`` when it was not prepared there."""
     folder = data / name
     if not (folder / "index.json").is_file():
         raise InputError(
             f"{folder} holds no prepared set; run `python -m training prepare {name} SOURCE {data}` first."
         )
+    return folder
+
+
+def load(data: Path, name: str) -> Prepared:
+    """The prepared set ``name`` in the folder ``data``."""
+    folder = check_prepared(data, name)
     items = tuple(json.loads((folder / "index.json").read_text()))
     return Prepared(np.load(folder / "images.npy"), np.load(folder / "labels.npy"), items)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.learning.batch import Batch
+from napari_histoseg.models.weights import Weights, WeightsCard
 from training import recipes
 
 
@@ -50,8 +51,16 @@ class Recipe(Protocol):
         """Loss of a batch."""
         ...
 
-    def evaluate(self, model: nn.Module, data: Path, split: str) -> dict[str, float]:
-        """Numbers of a model in evaluation mode on ``"validation"`` or ``"test"``."""
+    def validate(self, model: nn.Module, data: Path) -> dict[str, float]:
+        """Numbers of a model in evaluation mode on images that steer choices."""
+        ...
+
+    def card(self, plan: Any) -> WeightsCard:
+        """What is known of the weights before they are tested."""
+        ...
+
+    def test(self, weights: Weights, data: Path) -> dict[str, float]:
+        """Numbers of finished weights on images that steered nothing."""
         ...
 
 

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from napari_histoseg.core.atomic import write_json
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.learning.fit import fit
 from napari_histoseg.learning.optim import WeightAverage, warmup_stable_decay
+from napari_histoseg.models.predictor import add_self_test
+from napari_histoseg.models.weights import Weights, read_weights, save_weights
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.recipe import BasePlan, get_recipe
 
+CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY_S = 120.0
 
 
 def run_recipe(
     name: str, plan: BasePlan, *, data: Path, out: Path, resume: bool, tell: Callable[[str], None]
-) -> nn.Module:
-    """Train to the end of the plan and return the network with the averaged weights, in evaluation mode.
+) -> Weights:
+    """Train to the end of the plan and return the averaged weights, written into the run's folder in half precision.
 
     Parameters
     ----------
@@ -41,7 +46,7 @@ def run_recipe(
         Receives a line of text now and then.
     """
     recipe = get_recipe(name)
-    checkpoint = out / "checkpoint.safetensors"
+    checkpoint = out / CHECKPOINT
     if checkpoint.exists() and not resume:
         raise InputError(f"{out} already holds a run; give --resume to go on with it or another --out.")
     out.mkdir(parents=True, exist_ok=True)
@@ -82,12 +87,36 @@ def run_recipe(
             row["seconds"] = round(time.monotonic() - started, 1)
             losses.clear()
             if taken.step % plan.validate_every == 0:
-                row |= recipe.evaluate(averaged_model(recipe, plan, average), data, "validation")
+                row |= recipe.validate(averaged_model(recipe, plan, average), data)
             log.write(json.dumps(row) + "\n")
             log.flush()
             tell(f"step {taken.step}/{taken.total} " + " ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "step"))
     store(plan.steps)
-    return averaged_model(recipe, plan, average)
+    return write_weights(recipe, plan, average.state(), out)
+
+
+def write_weights(recipe: Any, plan: BasePlan, state: Mapping[str, Tensor], out: Path) -> Weights:
+    """Save weights with the recipe's card and a self-test; test numbers are added when they are evaluated."""
+    card = recipe.card(plan)
+    return add_self_test(save_weights(out / f"{card.name}.safetensors", state, card, half=True))
+
+
+def find_weights(run: Path) -> Weights:
+    """The weights that a run wrote, or those in a ``.safetensors`` file."""
+    if run.is_file():
+        return read_weights(run)
+    found = [path for path in sorted(run.glob("*.safetensors")) if path.name != CHECKPOINT]
+    if not found:
+        raise InputError(f"{run} holds no weights yet; finish the run with `python -m training fit … --resume`.")
+    return read_weights(found[0])
+
+
+def write_metrics(weights: Weights, numbers: Mapping[str, float]) -> None:
+    """Put the test numbers of weights on their card."""
+    if weights.path is None:
+        raise InputError(f"Weights '{weights.name}' have no file and so no card to write on.")
+    card = replace(weights.card, metrics={name: round(value, 4) for name, value in numbers.items()})
+    write_json(weights.path.with_suffix(".json"), card.to_json())
 
 
 def averaged_model(recipe: Any, plan: BasePlan, average: WeightAverage) -> nn.Module:
