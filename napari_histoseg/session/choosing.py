@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_histoseg.core.errors import HistosegError
@@ -21,8 +22,10 @@ WEIGHTS_FILE = "weights.safetensors"
 """Name of the weights in a revision's folder."""
 
 
-def base_model(model_id: str, weights_name: str | None = None) -> ActiveModel:
+def base_model(model_id: str, weights_name: str | None = None, *, schema: LabelSchema | None = None) -> ActiveModel:
     """A model with shipped, given or random weights; by default its first shipped ones.
+
+    Random weights know the classes of ``schema`` when there is one, since they know nothing else.
 
     Raises
     ------
@@ -30,9 +33,12 @@ def base_model(model_id: str, weights_name: str | None = None) -> ActiveModel:
         For names that do not exist, with the nearest.
     """
     from napari_histoseg.models.registry import get_model
-    from napari_histoseg.models.weights import resolve
+    from napari_histoseg.models.weights import RANDOM, resolve
 
-    return ActiveModel(get_model(model_id).spec, resolve(model_id, weights_name))
+    weights = resolve(model_id, weights_name)
+    if weights.name == RANDOM and schema is not None:
+        weights = replace(weights, card=replace(weights.card, classes=schema.classes))
+    return ActiveModel(get_model(model_id).spec, weights)
 
 
 def revised_model(store: RevisionStore, revision_id: str) -> ActiveModel:
@@ -55,7 +61,8 @@ def base_in(project: Project | None, model_id: str) -> ActiveModel:
     """A model with the weights it has before any revision: those the project remembers, else the first shipped."""
     remembered = {} if project is None else project.get_setting(_SETTING, {})
     same = remembered.get("id") == model_id
-    return base_model(model_id, remembered.get("weights") if same else None)
+    schema = None if project is None else project.schema
+    return base_model(model_id, remembered.get("weights") if same else None, schema=schema)
 
 
 def remember(project: Project | None, model: ActiveModel) -> None:
@@ -85,7 +92,7 @@ def remembered_model(project: Project) -> ActiveModel | None:
     revision_id = project.revisions.active(remembered["id"])
     if revision_id is not None:
         return revised_model(project.revisions, revision_id)
-    return base_model(remembered["id"], remembered.get("weights"))
+    return base_model(remembered["id"], remembered.get("weights"), schema=project.schema)
 
 
 def fitting_model(schema: LabelSchema) -> ActiveModel | None:

@@ -65,11 +65,12 @@ def prepare(
     """
     from napari_histoseg.learning.finetune import FineTuneRequest
     from napari_histoseg.learning.snapshot import take_snapshot
+    from napari_histoseg.models.predictor import find_device
 
     snapshot = take_snapshot(project, model_id=model.spec.id, parent_revision=model.revision_id, open_file=open_image)
     if not snapshot.images:
         raise InputError("There are no corrections to learn from yet; paint over some mistakes, then retrain.")
-    request = FineTuneRequest(model.weights, snapshot, plan, device, is_beside_viewer)
+    request = FineTuneRequest(model.weights, snapshot, plan, str(find_device(device)), is_beside_viewer)
     return RetrainTask(request, project.revisions, model.label)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from napari_histoseg.session.status import ActiveModel, Clock, JobState, JobStat
 
 if TYPE_CHECKING:
     from napari_histoseg.core.project import Project
+    from napari_histoseg.inference.predict import Predictors
     from napari_histoseg.jobs.job import Progress
     from napari_histoseg.jobs.lane import Lane, Ticket
 
@@ -67,6 +69,7 @@ class Segmenter:
         self._generation = 0
         self._queue: deque[SegmentTask] = deque()
         self._run: _Run | None = None
+        self._predictors: Predictors | None = None
 
     @property
     def is_running(self) -> bool:
@@ -112,30 +115,32 @@ class Segmenter:
 
             return deliver
 
-        task, generation = run.task, run.generation
+        from napari_histoseg.inference.predict import PredictRequest, predict
 
-        def job() -> Any:
-            from napari_histoseg.inference.predict import PredictRequest, predict
-
-            return predict(
-                PredictRequest(
-                    image=task.image,
-                    model_id=task.model.spec.id,
-                    weights=task.model.weights,
-                    boxes=boxes,
-                    visible=task.visible,
-                    device=task.device,
-                    generation=generation,
-                )
-            )
-
+        task = run.task
+        request = PredictRequest(
+            image=task.image,
+            model_id=task.model.spec.id,
+            weights=task.model.weights,
+            boxes=boxes,
+            visible=task.visible,
+            device=task.device,
+            generation=run.generation,
+        )
         run.ticket = self._lane.submit(
-            job,
+            partial(predict, request, self._loaded_predictors()),
             priority=priority,
             on_progress=guarded(self._on_progress),
             on_done=guarded(self._on_done),
             on_error=guarded(self._on_failure),
         )
+
+    def _loaded_predictors(self) -> Predictors:
+        from napari_histoseg.inference.predict import Predictors
+
+        if self._predictors is None:
+            self._predictors = Predictors()
+        return self._predictors
 
     def _on_progress(self, progress: Progress) -> None:
         run = self._run
@@ -200,19 +205,15 @@ class _Run:
 
 
 def _phases(task: SegmentTask) -> list[tuple[tuple[Box, ...], Priority]]:
-    """Boxes and urgency: the view before everything else, then what lies around it."""
+    """Boxes and urgency: the view before everything else, then the whole image.
+
+    The view is done again with the whole, in the same tiles as on the command line, so that both give the same bits.
+    A view of at least half of the image is no detour: its tiles are the first of the whole.
+    """
     whole = Box.of_shape(task.image.shape)
     visible = whole if task.visible is None else task.visible.intersect(whole)
-    if visible.is_empty or visible == whole:
+    if visible.is_empty:
         return [((whole,), Priority.USER)]
-    around = tuple(
-        box
-        for box in (
-            Box(0, 0, visible.y0, whole.x1),
-            Box(visible.y0, 0, visible.y1, visible.x0),
-            Box(visible.y0, visible.x1, visible.y1, whole.x1),
-            Box(visible.y1, 0, whole.y1, whole.x1),
-        )
-        if not box.is_empty
-    )
-    return [((visible,), Priority.INTERACTIVE), (around, Priority.USER)]
+    if 2 * visible.area >= whole.area:
+        return [((whole,), Priority.INTERACTIVE)]
+    return [((visible,), Priority.INTERACTIVE), ((whole,), Priority.USER)]

@@ -10,6 +10,7 @@ from psygnal import Signal
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.errors import HistosegError, InputError, ProjectError
 from napari_histoseg.core.schemas import EPITHELIUM
+from napari_histoseg.inference.recover import recover_memory
 from napari_histoseg.jobs.lane import Lane
 from napari_histoseg.session import choosing
 from napari_histoseg.session.catalogue import ModelInfo, class_table, has_common_class, model_infos, schema_of
@@ -52,7 +53,7 @@ class Session(Review):
 
     def __init__(self, lane: Lane | None = None, *, device: str = "auto", is_beside_viewer: bool = False) -> None:
         super().__init__()
-        self._lane = lane or Lane()
+        self._lane = lane or Lane(recover_memory)
         self._device = device
         self._is_beside_viewer = is_beside_viewer
         self._active: ActiveModel | None = None
@@ -128,7 +129,8 @@ class Session(Review):
         elif weights_name is None:
             model = choosing.base_in(project, model_id)
         else:
-            model = choosing.base_model(model_id, weights_name)
+            schema = None if project is None else project.schema
+            model = choosing.base_model(model_id, weights_name, schema=schema)
         if project is not None and not has_common_class(project.schema, model.weights):
             self._adopt_classes(project, model)
         self._switch(model)
