@@ -73,7 +73,7 @@ class Patch:
         Raises
         ------
         ValueError
-            When the bytes are damaged or belong to another box.
+            When the bytes are damaged or cannot be of this box.
         """
         try:
             raw = np.frombuffer(zlib.decompress(data), np.uint8)

@@ -131,7 +131,7 @@ class Journal:
         """
         at, box = time.time(), patch.box
         data = patch.encode() if target is None else None  # undo and redo point to the patch of their target
-        row = (image_id, at, author, tool, kind, box.y0, box.x0, box.y1, box.x1, patch.changed, target)
+        row = (image_id, at, author, tool, kind, *_corners(box), patch.changed, target)
         with self._writing():
             cursor = self._db.execute(
                 "INSERT INTO edits VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -238,7 +238,7 @@ class Journal:
             cursor = self._db.execute(
                 "INSERT INTO runs (image_id, model, revision, y0, x0, y1, x1, started_at, state) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'running')",
-                (image_id, model, revision, box.y0, box.x0, box.y1, box.x1, time.time()),
+                (image_id, model, revision, *_corners(box), time.time()),
             )
         return cast(int, cursor.lastrowid)
 
@@ -301,6 +301,11 @@ def push(done: list[int], undone: list[int], seq: int, kind: str, target: int | 
     elif target is None:
         done.append(seq)
         undone.clear()
+
+
+def _corners(box: Box) -> tuple[int, int, int, int]:
+    """The corners as plain numbers; numpy's would be stored as bytes."""
+    return int(box.y0), int(box.x0), int(box.y1), int(box.x1)
 
 
 def _checksum(fields: tuple[Any, ...]) -> int:

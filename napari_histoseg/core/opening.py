@@ -24,7 +24,6 @@ PROJECT_FILE = "project.json"
 JOURNAL_FILE = "journal.sqlite"
 LOCK_FILE = "lock"
 CHECKPOINTS = "checkpoints"
-IMAGES = "images"
 REVISIONS = "revisions"
 
 _HEADER_KEY = "project"
@@ -135,8 +134,7 @@ def _open_for_writing(path: Path, header: dict[str, Any] | None, lock: FolderLoc
                 journal.skip_to(newest)
                 notes += adopt_checkpoints(journal, path / CHECKPOINTS, entries, user_name())
             journal.interrupt_runs()
-            for leftover in path.glob(f"{IMAGES}/{TEMPORARY_MARK}*"):
-                shutil.rmtree(leftover)
+            _clean(path)
         except BaseException:
             journal.close()
             raise
@@ -234,6 +232,15 @@ def _restore_header(path: Path, header: dict[str, Any] | None, journal: Journal,
         notes.append(f"The file {PROJECT_FILE} of '{path}' was missing or damaged and was written again.")
     if kept is None and header is not None:
         journal.put_setting(_HEADER_KEY, header)
+
+
+def _clean(path: Path) -> None:
+    """Remove what a killed process left unfinished."""
+    for leftover in list(path.rglob(f"{TEMPORARY_MARK}*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def _entries(journal: Journal, notes: list[str]) -> dict[str, ImageEntry]:

@@ -154,7 +154,7 @@ class Planes:
         if inner.is_empty:
             return None
         mask = mask[inner.slices].copy()
-        tight = inner.shift(box.y0, box.x0)
+        tight = inner.shift(int(box.y0), int(box.x0))
         after = values(inner.slices)[mask]
         return Patch(
             tight,

@@ -10,8 +10,9 @@ from napari_histoseg.core.checkpoint import note_entry
 from napari_histoseg.core.entry import ImageEntry, open_copy, store_copy
 from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.core.image import ImageRef
-from napari_histoseg.core.opening import CHECKPOINTS, IMAGES, OpenFolder
+from napari_histoseg.core.opening import CHECKPOINTS, OpenFolder
 
+IMAGES = "images"
 MAX_PIXELS = 1 << 30
 """The three planes of an image are kept in memory: three bytes per pixel."""
 MAX_COPIED_PIXELS = 100_000_000
