@@ -12,8 +12,8 @@ from napari_histoseg.models.spec import ModelSpec
 
 _LEVELS = 4
 
-# Half-width of the receptive field: two 3x3 convolutions per level down and up, seen from the 16-pixel grid that the
-# four poolings lay over the image, reach 94 pixels; 96 keeps tile corners on that grid.
+# Two 3x3 convolutions per level down and up let a 16-pixel cell of the grid that the four poolings lay over the image
+# feel 94 pixels beyond itself; 96 keeps tile corners on that grid.
 _HALO_PX = 96
 
 SPEC = ModelSpec(
