@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,20 +83,26 @@ def read_on_grid(image: ImageRef, box: Box, scale: float) -> NDArray[np.uint8]:
     height, width = image.levels[level]
     zoom = scale * image.shape[0] / height
     margin = int(np.ceil(2 * max(1.0, 1 / zoom))) + 1
-    source = box.scaled(1 / zoom).pad(margin).clip((height, width))
-    pixels = Image.fromarray(image.read(level, source))
-    wanted = _clipped(box, zoom, source)
-    return np.asarray(pixels.resize((box.width, box.height), Image.Resampling.BILINEAR, box=wanted))
+    source = box.scaled(1 / zoom).pad(margin)
+    inside = source.clip((height, width))
+    pixels = np.pad(image.read(level, inside), [*_overhang(source, inside), (0, 0)], mode="edge")
+    return _resized(Image.fromarray(pixels), box, zoom, source, Image.Resampling.BILINEAR)
 
 
-def _clipped(box: Box, scale: float, source: Box) -> tuple[float, float, float, float]:
-    """``box`` / ``scale`` relative to ``source`` as Pillow's (left, upper, right, lower), kept inside it."""
-    return (
-        max(0.0, box.x0 / scale - source.x0),
-        max(0.0, box.y0 / scale - source.y0),
-        min(float(source.width), box.x1 / scale - source.x0),
-        min(float(source.height), box.y1 / scale - source.y0),
+def _overhang(outer: Box, inner: Box) -> list[tuple[int, int]]:
+    """How many rows and columns ``outer`` reaches beyond ``inner``, as `numpy.pad` takes them."""
+    return [(inner.y0 - outer.y0, outer.y1 - inner.y1), (inner.x0 - outer.x0, outer.x1 - inner.x1)]
+
+
+def _resized(pixels: Image.Image, box: Box, scale: float, source: Box, resample: Image.Resampling) -> NDArray[Any]:
+    """``pixels``, which show ``source``, resampled to the grid pixels of ``box`` inside it."""
+    wanted = (
+        box.x0 / scale - source.x0,
+        box.y0 / scale - source.y0,
+        box.x1 / scale - source.x0,
+        box.y1 / scale - source.y0,
     )
+    return np.asarray(pixels.resize((box.width, box.height), resample, box=wanted))
 
 
 def fields_of(item: TrainingImage, *, channels: NDArray[np.uint8], mpp: float, margin_px: int) -> Iterator[Field]:
@@ -116,8 +123,7 @@ def fields_of(item: TrainingImage, *, channels: NDArray[np.uint8], mpp: float, m
     Field
         At most about 1024 pixels wide and high plus margins.
     """
-    assert_mpp = item.image.mpp or mpp
-    scale = assert_mpp / mpp
+    scale = (item.image.mpp or mpp) / mpp
     known = (item.state > 0) & (channels[item.labels] != IGNORE)
     grid = grid_shape(item.image, scale)
     for block in Box.of_shape(grid).tiles(_BLOCK_PX):
@@ -133,19 +139,19 @@ def fields_of(item: TrainingImage, *, channels: NDArray[np.uint8], mpp: float, m
 
 def _field(item: TrainingImage, box: Box, inner: Box, scale: float, channels: NDArray[np.uint8]) -> Field:
     """``box`` with the labels inside ``inner``; what lies around it belongs to the neighbouring block."""
-    source = box.scaled(1 / scale).clip(item.image.shape)
-    labels = channels[item.labels[source.slices]]
-    state = item.state[source.slices]
+    source = box.scaled(1 / scale).pad(1)
+    within = source.clip(item.image.shape)
+    labels = channels[item.labels[within.slices]]
+    state = item.state[within.slices]
     inside = np.zeros(box.shape, bool)
     inside[inner.relative_to(box).slices] = True
 
     def coverage(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         if not mask.any():
             return np.zeros(box.shape, np.float32)
-        area = Image.fromarray(mask.astype(np.float32))
-        wanted = _clipped(box, scale, source)
-        shares = np.asarray(area.resize((box.width, box.height), Image.Resampling.BOX, box=wanted), np.float32)
-        return np.clip(shares, 0.0, 1.0) * inside
+        area = Image.fromarray(np.pad(mask.astype(np.float32), _overhang(source, within)))
+        shares = _resized(area, box, scale, source, Image.Resampling.BOX)
+        return np.asarray(np.clip(shares, 0.0, 1.0) * inside, np.float32)
 
     best = np.zeros(box.shape, np.float32)
     edited, verified = np.zeros_like(best), np.zeros_like(best)
@@ -158,6 +164,6 @@ def _field(item: TrainingImage, box: Box, inner: Box, scale: float, channels: ND
         best, edited, verified = (
             np.where(wins, new, old) for new, old in ((by_edit + by_view, best), (by_edit, edited), (by_view, verified))
         )
-    learned = np.zeros(box.shape, bool) if item.learned is None else coverage(item.learned[source.slices]) > 0.5
+    learned = np.zeros(box.shape, bool) if item.learned is None else coverage(item.learned[within.slices]) > 0.5
     pixels = read_on_grid(item.image, box, scale)
     return Field(item.image.content_id, box, scale, pixels, winner, edited, verified, learned)

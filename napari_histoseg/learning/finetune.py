@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,12 +23,12 @@ from napari_histoseg.learning.gate import Score, Verdict, judge
 from napari_histoseg.learning.guard import GuardTile, guard_tiles, pull_to_parent
 from napari_histoseg.learning.holdout import choose_held_out, held_out_masks
 from napari_histoseg.learning.losses import cross_entropy, distillation
+from napari_histoseg.learning.metrics import Matrix, confusion_matrix
 from napari_histoseg.learning.optim import WeightAverage, cosine
 from napari_histoseg.learning.plan import FineTunePlan
 from napari_histoseg.learning.probes import (
     Probe,
     agreement_probes,
-    confusion_of,
     correction_probes,
     folder_probes,
     normalised,
@@ -36,7 +36,7 @@ from napari_histoseg.learning.probes import (
     score,
 )
 from napari_histoseg.learning.samples import training_batches
-from napari_histoseg.learning.snapshot import EditSnapshot, HeldOutBox, TrainingImage
+from napari_histoseg.learning.snapshot import CARD_KEY, EditSnapshot, HeldOutBox, TrainingImage
 from napari_histoseg.models.registry import get_model
 from napari_histoseg.models.spec import ModelSpec
 from napari_histoseg.models.weights import Weights, build_network
@@ -90,6 +90,9 @@ class FineTuneResult:
     seconds : float
     notes : tuple of str
         Sentences about what was left out.
+    plan : FineTunePlan
+    learned_until : int
+        Number of the newest edit that was looked at.
     """
 
     state: Mapping[str, Tensor]
@@ -100,15 +103,29 @@ class FineTuneResult:
     losses: tuple[float, ...]
     seconds: float
     notes: tuple[str, ...]
+    plan: FineTunePlan
+    learned_until: int
 
     @property
     def steps(self) -> int:
         return len(self.losses)
 
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """The scores as JSON, by kind."""
-        return {s.kind: s.to_json() for s in self.scores}
+    def to_card(self) -> dict[str, Any]:
+        """JSON for the revision's card: verdict, reason, numbers by kind, and what the next round has to know."""
+        return {
+            "verdict": "promoted" if self.verdict.promoted else "refused",
+            "reason": self.verdict.reason,
+            "metrics": {s.kind: s.to_json() for s in self.scores},
+            CARD_KEY: {
+                "plan": self.plan.model_dump(),
+                "held_out": [box.to_json() for box in self.held_out],
+                "learned_until": self.learned_until,
+                "blend": self.blend,
+                "steps": self.steps,
+                "seconds": round(self.seconds, 1),
+                "notes": list(self.notes),
+            },
+        }
 
 
 def finetune(request: FineTuneRequest) -> Job[FineTuneResult]:
@@ -135,7 +152,9 @@ def finetune(request: FineTuneRequest) -> Job[FineTuneResult]:
     plan, spec = request.plan, get_model(request.parent.model_id).spec
     channels, notes = channels_of(request.parent.classes, request.snapshot)
     with _memory_sentence():
-        model = build_network(request.parent).to(request.device)
+        network = build_network(request.parent)
+        network.to(memory_format=torch.channels_last)  # a third faster on a CPU
+        model = network.to(request.device)
     parent = {key: value.detach().clone() for key, value in model.state_dict().items()}
     studio = _Studio(request, spec, model)
     yield Progress(0, plan.steps, "Collecting the corrections.")
@@ -156,8 +175,18 @@ def finetune(request: FineTuneRequest) -> Job[FineTuneResult]:
     state, blend, scores = yield from _best_blend(studio, probes, before, parent, trained)
     verdict = judge(scores, tolerance=plan.tolerance, max_change=plan.max_change)
     cpu = {key: value.cpu() for key, value in state.items()}
-    seconds = time.monotonic() - started
-    return FineTuneResult(cpu, verdict, tuple(scores), held_out, blend, tuple(losses), seconds, notes)
+    return FineTuneResult(
+        cpu,
+        verdict,
+        tuple(scores),
+        held_out,
+        blend,
+        tuple(losses),
+        time.monotonic() - started,
+        notes,
+        plan,
+        request.snapshot.learned_until,
+    )
 
 
 def channels_of(classes: Sequence[LabelClass], snapshot: EditSnapshot) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
@@ -204,12 +233,12 @@ class _Studio:
                 normalisation=self.request.parent.card.normalisation,
             )
 
-    def confusions(self, probes: Sequence[Probe]) -> Generator[Progress, None, list[NDArray[np.int64]]]:
+    def confusions(self, probes: Sequence[Probe]) -> Generator[Progress, None, list[Matrix]]:
         """Confusion matrix of the network's answer on each probe."""
         found = []
         for probe in probes:
             answer = self.probabilities(probe.pixels)
-            found.append(confusion_of(probe.labels, answer.argmax(axis=0), len(answer)))
+            found.append(confusion_matrix(probe.labels, answer.argmax(axis=0), num_classes=len(answer)))
             yield Progress(len(found), len(probes), "Judging.")
         return found
 
@@ -297,8 +326,6 @@ def _trained(
 
 
 def _prepared(batches: Iterator[Batch], studio: _Studio) -> Iterator[Batch]:
-    from dataclasses import replace
-
     for batch in batches:
         yield replace(batch, image=normalised(batch.image, studio.request.parent.card.normalisation))
 
@@ -314,7 +341,7 @@ def finetune_loss(logits: Tensor, batch: Batch, plan: FineTunePlan) -> Tensor:
 def _best_blend(
     studio: _Studio,
     probes: Sequence[Probe],
-    before: Sequence[NDArray[np.int64]],
+    before: Sequence[Matrix],
     parent: Mapping[str, Tensor],
     trained: Mapping[str, Tensor],
 ) -> Generator[Progress, None, tuple[dict[str, Tensor], float, list[Score]]]:

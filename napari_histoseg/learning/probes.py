@@ -15,11 +15,12 @@ from napari_histoseg.learning.fields import Field
 from napari_histoseg.learning.gate import Score, ScoreKind
 from napari_histoseg.learning.guard import GuardTile
 from napari_histoseg.learning.holdout import Region, regions_of
+from napari_histoseg.learning.metrics import Matrix, dice, overall_accuracy
+from napari_histoseg.models.predictor import IMAGENET_MEAN, IMAGENET_SD
 from napari_histoseg.models.spec import Normalisation
 
 _CONTEXT_PX = 64
 _MAX_PROBES = 96
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ def normalised(image: Tensor, normalisation: Normalisation) -> Tensor:
     """Images (N, 3, H, W) in 0..1 as a network with that normalisation wants them."""
     if normalisation == "unit":
         return image
-    mean, std = (torch.tensor(v, device=image.device).view(1, 3, 1, 1) for v in (_MEAN, _STD))
+    mean, std = (torch.tensor(v, device=image.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_SD))
     return (image - mean) / std
 
 
@@ -145,26 +146,11 @@ def score(
     for kind in dict.fromkeys(probe.kind for probe in probes):
         own = [k for k, probe in enumerate(probes) if probe.kind == kind]
         old, new = (np.sum([confusions[k] for k in own], axis=0) for confusions in (before, after))
-        measure = _agreement if kind == "agreement" else mean_dice
+        measure = overall_accuracy if kind == "agreement" else _mean_dice
         scores.append(Score(kind, measure(old), measure(new), len(own), int(new.sum())))
     return scores
 
 
-def mean_dice(confusion: NDArray[np.int64]) -> float:
-    """Mean Dice over the classes that occur in the truth; 1 when there is none."""
-    truth, answer, hit = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
-    present = truth > 0
-    if not present.any():
-        return 1.0
-    return float((2 * hit[present] / (truth[present] + answer[present])).mean())
-
-
-def _agreement(confusion: NDArray[np.int64]) -> float:
-    return float(np.trace(confusion) / max(1, confusion.sum()))
-
-
-def confusion_of(labels: NDArray[np.uint8], answer: NDArray[np.intp], num_classes: int) -> NDArray[np.int64]:
-    """Counts of (truth, answer) over the pixels with a class, shape (C, C)."""
-    known = labels != IGNORE
-    flat = labels[known].astype(np.int64) * num_classes + answer[known]
-    return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
+def _mean_dice(matrix: Matrix) -> float:
+    """Mean Dice over the classes that occur in the truth."""
+    return float(dice(matrix)[matrix.sum(axis=1) > 0].mean())

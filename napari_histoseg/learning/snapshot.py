@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
-from napari_histoseg.core.errors import InputError
+from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.core.image import ImageRef
 from napari_histoseg.core.schema import LabelClass
 
 if TYPE_CHECKING:
-    pass
+    from napari_histoseg.core.project import Project
+
+CARD_KEY = "finetune"
+"""Under this key a revision's card keeps what the next round has to know."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ class EditSnapshot:
         Image and label pairs from a folder the person named; they judge and never teach.
     held_out : tuple of HeldOutBox
         What earlier rounds held out.
+    learned_until : int
+        Number of the newest edit in the journal; what is older has been learned when the round ends.
     """
 
     images: tuple[TrainingImage, ...]
@@ -101,3 +107,61 @@ class EditSnapshot:
     others: tuple[ImageRef, ...] = ()
     reference: tuple[TrainingImage, ...] = ()
     held_out: tuple[HeldOutBox, ...] = ()
+    learned_until: int = 0
+
+
+def take_snapshot(
+    project: Project,
+    *,
+    model_id: str,
+    parent_revision: str | None,
+    open_file: Callable[[str], ImageRef] | None = None,
+    reference: tuple[TrainingImage, ...] = (),
+) -> EditSnapshot:
+    """Copies of what a project vouches for, for fine-tuning one model; call it on the thread that owns the project.
+
+    Parameters
+    ----------
+    project : Project
+    model_id : str
+        Held-out regions of all its revisions are remembered, whichever is active.
+    parent_revision : str or None
+        The revision to start from: edits that it or its ancestors learned are replayed, later ones are new.
+    open_file : callable, optional
+        See ``Project.image_ref``.
+    reference : tuple of TrainingImage
+        See ``EditSnapshot``.
+
+    Raises
+    ------
+    InputError
+        When an edited image has no known µm per pixel.
+    ProjectError
+        When the pixels of an edited image cannot be read.
+    """
+    cards = {revision.id: revision.card.get(CARD_KEY, {}) for revision in project.revisions.list(model_id)}
+    held_out = dict.fromkeys(HeldOutBox.from_json(box) for card in cards.values() for box in card.get("held_out", []))
+    learned_until = int(cards.get(parent_revision or "", {}).get("learned_until", 0))
+    images, others = [], []
+    for entry in project.images:
+        if project.edit_count(entry.id):
+            ref = project.image_ref(entry.id, open_file)
+            images.append(_training_image(project, entry.id, ref, learned_until))
+        elif entry.mpp is not None:
+            with contextlib.suppress(ProjectError, InputError):  # a guard image that is gone is no loss
+                others.append(project.image_ref(entry.id, open_file))
+    newest = max((edit.seq for edit in project.edits(after=learned_until)), default=learned_until)
+    return EditSnapshot(
+        tuple(images), project.schema.classes, tuple(others), reference, tuple(held_out), learned_until=newest
+    )
+
+
+def _training_image(project: Project, image_id: str, ref: ImageRef, learned_until: int) -> TrainingImage:
+    planes = project.planes(image_id)
+    labels, state = planes.labels.copy(), planes.state.copy()
+    if learned_until == 0:
+        return TrainingImage(ref, labels, state)
+    learned = state > 0
+    for edit in project.edits(image_id, after=learned_until):
+        learned[edit.box.slices] &= ~edit.patch.mask
+    return TrainingImage(ref, labels, state, learned)
