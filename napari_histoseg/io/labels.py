@@ -99,9 +99,28 @@ def write_labels(
     ResourceError
         When the disk is full or the folder cannot be written.
     """
+    _whole_or_not(path, lambda part: _WRITERS[file_format](part, labels, schema, mpp))
+
+
+def write_probabilities(
+    path: Path, probabilities: NDArray[np.float32], *, schema: LabelSchema, mpp: float | None
+) -> None:
+    """Write class probabilities as a TIFF, channel ``k`` for ``schema.classes[k]``; errors as in `write_labels`.
+
+    Parameters
+    ----------
+    path : Path
+    probabilities : ndarray of float32, shape (C, H, W)
+        Stored as float16.
+    """
+    values = probabilities.astype(np.float16)
+    _whole_or_not(path, lambda part: _write_tiff(part, values, schema, mpp))
+
+
+def _whole_or_not(path: Path, write: Callable[[Path], None]) -> None:
     part = path.with_name(f".{path.name}.part{os.getpid()}")
     try:
-        _WRITERS[file_format](part, labels, schema, mpp)
+        write(part)
         if path.is_dir():
             shutil.rmtree(path)
         part.replace(path)
@@ -116,13 +135,13 @@ def write_labels(
             part.unlink(missing_ok=True)
 
 
-def _write_tif(path: Path, labels: NDArray[np.uint8], schema: LabelSchema, mpp: float | None) -> None:
+def _write_tiff(path: Path, pixels: NDArray[Any], schema: LabelSchema, mpp: float | None) -> None:
     import tifffile
 
     resolution = {} if mpp is None else {"resolution": (10_000 / mpp, 10_000 / mpp), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(
         path,
-        labels,
+        pixels,
         photometric="minisblack",
         compression="zlib",
         tile=(_TILE_PX, _TILE_PX),
@@ -192,7 +211,7 @@ def _write_ome_zarr(path: Path, labels: NDArray[np.uint8], schema: LabelSchema, 
 
 
 _WRITERS: dict[str, Callable[[Path, NDArray[np.uint8], LabelSchema, float | None], None]] = {
-    "tif": _write_tif,
+    "tif": _write_tiff,
     "png": _write_png,
     "geojson": _write_geojson,
     "ome-zarr": _write_ome_zarr,

@@ -1,0 +1,87 @@
+"""The grammar of the command line: one table of commands, each module adds its own arguments."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from napari_histoseg import __version__
+
+COMMANDS = {
+    "demo": ("window", "demo", "the whole loop on the sample image"),
+    "models": ("models", "models", "list models and weights"),
+    "predict": ("prediction", "predict", "segment images into label files"),
+    "rerun": ("prediction", "rerun", "repeat a run exactly"),
+    "project": ("projects", "project", "make, look into, fill and export projects"),
+    "finetune": ("retraining", "finetune", "retrain on the edits of a project"),
+    "revisions": ("retraining", "revisions", "list and activate the retrained models of a project"),
+    "evaluate": ("evaluation", "evaluate", "compare predicted with true labels"),
+    "doctor": ("doctor", "doctor", "what is wrong with this installation and what to do"),
+}
+"""Command: module of this package, name of its two functions ``add_<name>(parser)`` and ``<name>(args)``, help."""
+
+_WINDOW_USAGE = "napari-histoseg [IMAGE ...] [--project DIR]"
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments, with the function to call in ``run``; leaves with code 2 on wrong use."""
+    words = [word for word in argv if not word.startswith("-")]
+    if words and words[0] in COMMANDS:
+        return _command_parser(words[0]).parse_args(argv)
+    if "-h" in argv or "--help" in argv or "--version" in argv:
+        return _command_parser(None).parse_args(argv)
+    parser = argparse.ArgumentParser("napari-histoseg", usage=_WINDOW_USAGE)
+    _add_common(parser)
+    _wire(parser, "window", "window")
+    return parser.parse_args(argv)
+
+
+def _command_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser of all commands; only the chosen one has its arguments, so that the others need not be imported."""
+    parser = argparse.ArgumentParser(
+        "napari-histoseg",
+        description="Segment, correct and retrain on histology images in napari.",
+        epilog=f"Without a command, a window opens: {_WINDOW_USAGE}. For research use; not a diagnostic device.",
+    )
+    parser.add_argument("--version", action="version", version=f"napari-histoseg {__version__}")
+    _add_common(parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command, (module, name, text) in COMMANDS.items():
+        sub = commands.add_parser(command, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        if command == chosen:
+            _wire(sub, module, name)
+            _add_common(sub, default=argparse.SUPPRESS)
+    return parser
+
+
+def _wire(parser: argparse.ArgumentParser, module: str, name: str) -> None:
+    found = import_module(f"napari_histoseg.cli.{module}")
+    add: Callable[[argparse.ArgumentParser], None] = getattr(found, f"add_{name}")
+    parser.set_defaults(run=getattr(found, name))
+    add(parser)
+
+
+def _add_common(parser: argparse.ArgumentParser, default: object = False) -> None:
+    parser.add_argument("--debug", action="store_true", default=default, help="show where an error came from")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The flag of commands that can answer with one JSON document."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
+def mpp_value(text: str) -> float:
+    """µm per pixel of an argument."""
+    value = float(text)
+    if not 0.01 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text} µm per pixel is no microscope's resolution (0.01 to 100)")
+    return value
+
+
+mpp_value.__name__ = "µm per pixel"  # argparse names the type of a wrong value
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where to compute."""
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to compute (default: auto)")
