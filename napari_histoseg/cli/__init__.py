@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with suppress(ValueError):  # not on the main thread, so signals go elsewhere
         signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code: int = args.run(args)
+        code: int = args.handler(args)
     except KeyboardInterrupt:
         print("napari-histoseg: stopped; nothing half-written was kept.", file=sys.stderr)
         return FAILURE

@@ -44,6 +44,7 @@ class Finding:
 
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(handler=doctor)
     add_json(parser)
 
 

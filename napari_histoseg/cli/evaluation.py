@@ -24,6 +24,7 @@ _SUFFIXES = (".tif", ".tiff", ".png", ".bmp")
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(handler=evaluate)
     parser.add_argument("--pred", type=Path, required=True, metavar="DIR|FILE", help="predicted labels")
     parser.add_argument("--truth", type=Path, required=True, metavar="DIR|FILE", help="true labels of the same names")
     parser.add_argument("--task", choices=("semantic",), required=True)

@@ -12,6 +12,7 @@ from napari_histoseg.session.catalogue import ModelInfo, model_infos
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(handler=models)
     add_json(parser)
 
 

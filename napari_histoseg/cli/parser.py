@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from napari_histoseg import __version__
 
 COMMANDS = {
-    "demo": ("window", "demo", "the whole loop on the sample image"),
-    "models": ("models", "models", "list models and weights"),
-    "predict": ("prediction", "predict", "segment images into label files"),
-    "rerun": ("prediction", "rerun", "repeat a run exactly"),
-    "project": ("projects", "project", "make, look into, fill and export projects"),
-    "finetune": ("retraining", "finetune", "retrain on the edits of a project"),
-    "revisions": ("retraining", "revisions", "list and activate the retrained models of a project"),
-    "evaluate": ("evaluation", "evaluate", "compare predicted with true labels"),
-    "doctor": ("doctor", "doctor", "what is wrong with this installation and what to do"),
+    "demo": ("window", "the whole loop on the sample image"),
+    "models": ("models", "list models and weights"),
+    "predict": ("prediction", "segment images into label files"),
+    "rerun": ("prediction", "repeat a run exactly"),
+    "project": ("projects", "make, look into, fill and export projects"),
+    "finetune": ("retraining", "retrain on the edits of a project"),
+    "revisions": ("retraining", "list and activate the retrained models of a project"),
+    "evaluate": ("evaluation", "compare predicted with true labels"),
+    "doctor": ("doctor", "what is wrong with this installation and what to do"),
 }
-"""Command: module of this package, name of its two functions ``add_<name>(parser)`` and ``<name>(args)``, help."""
+"""Command: module of this package whose ``add_<command>(parser)`` sets arguments and ``handler``, and its help."""
 
 _WINDOW_USAGE = "napari-histoseg [IMAGE ...] [--project DIR]"
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments, with the function to call in ``run``; leaves with code 2 on wrong use."""
+    """The arguments, with the function to call in ``handler``; leaves with code 2 on wrong use."""
     words = [word for word in argv if not word.startswith("-")]
     if words and words[0] in COMMANDS:
         return _command_parser(words[0]).parse_args(argv)
@@ -34,7 +35,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("napari-histoseg", usage=_WINDOW_USAGE)
     _add_common(parser)
     _wire(parser, "window", "window")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for path in args.images:
+        if not path.exists():
+            near = difflib.get_close_matches(str(path), COMMANDS, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else "; see napari-histoseg --help"
+            parser.error(f"'{path}' is neither an image nor a command{hint}")
+    return args
 
 
 def _command_parser(chosen: str | None) -> argparse.ArgumentParser:
@@ -47,18 +54,18 @@ def _command_parser(chosen: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"napari-histoseg {__version__}")
     _add_common(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command, (module, name, text) in COMMANDS.items():
+    for command, (module, text) in COMMANDS.items():
         sub = commands.add_parser(command, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if command == chosen:
-            _wire(sub, module, name)
+            _wire(sub, module, command)
             _add_common(sub, default=argparse.SUPPRESS)
     return parser
 
 
-def _wire(parser: argparse.ArgumentParser, module: str, name: str) -> None:
-    found = import_module(f"napari_histoseg.cli.{module}")
-    add: Callable[[argparse.ArgumentParser], None] = getattr(found, f"add_{name}")
-    parser.set_defaults(run=getattr(found, name))
+def _wire(parser: argparse.ArgumentParser, module: str, command: str) -> None:
+    add: Callable[[argparse.ArgumentParser], None] = getattr(
+        import_module(f"napari_histoseg.cli.{module}"), f"add_{command}"
+    )
     add(parser)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(handler=predict)
     parser.add_argument(
         "images", nargs="+", metavar="IMAGE", help="image file, or PROJECT::ID for an image kept in a project"
     )
@@ -56,6 +57,7 @@ def predict(args: argparse.Namespace) -> int:
 
 
 def add_rerun(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(handler=rerun)
     parser.add_argument("run", type=Path, metavar="RUN.json", help="manifest that predict wrote")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for the results (default: that of the manifest)"

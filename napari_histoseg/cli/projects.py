@@ -27,16 +27,16 @@ EXPORT_FORMATS = (*LABEL_FORMATS, "csv")
 def add_project(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    def action(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    def action(name: str, handler: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         sub = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        sub.set_defaults(run=run)
+        sub.set_defaults(handler=handler)
         sub.add_argument("project", type=Path, metavar="DIR", help="project folder")
         return sub
 
     new = action("new", project_new, "make a project of some images")
     new.add_argument("--schema", required=True, metavar="NAME|FILE", help=f"{', '.join(SCHEMAS)}, or a JSON file")
     new.add_argument("--mpp", type=mpp_value, metavar="X", help="µm per pixel, where the files do not state it")
-    new.add_argument("images", nargs="*", type=Path, metavar="IMAGE")
+    new.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     info = action("info", project_info, "what is in a project")
     add_json(info)
     bring = action("import", project_import, "bring labels into a project")
@@ -46,12 +46,6 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     export = action("export", project_export, "write the labels of all images to files")
     export.add_argument("--format", type=_formats, required=True, metavar="F,F", help=", ".join(EXPORT_FORMATS))
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
-
-
-def project(args: argparse.Namespace) -> int:
-    """Run the chosen action."""
-    code: int = args.run(args)
-    return code
 
 
 def project_new(args: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ _NO_LIMIT_MINUTES = 24 * 60.0
 
 
 def add_finetune(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(handler=finetune)
     parser.add_argument("project", type=Path, metavar="PROJECT")
     parser.add_argument("--model", required=True, metavar="ID")
     parser.add_argument(
@@ -108,6 +109,7 @@ def _verdict(outcome: RetrainOutcome) -> dict[str, Any]:
 
 
 def add_revisions(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(handler=revisions)
     parser.add_argument("project", type=Path, metavar="PROJECT")
     parser.add_argument(
         "--activate", metavar="ID", help=f"use this revision from now on; '{_BASE}' for the model's own weights"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from napari_histoseg.core.errors import InputError
-
 
 def add_window(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(handler=window)
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="images to open")
     parser.add_argument("--project", type=Path, metavar="DIR", help="project to open")
 
@@ -19,9 +18,6 @@ def window(args: argparse.Namespace) -> int:
 
     from napari_histoseg.plugin import launch
 
-    for path in args.images:
-        if not path.exists():
-            raise InputError(f"There is no image '{path}', nor a command of that name; see napari-histoseg --help.")
     bench = launch(args.images, args.project)
     try:
         napari.run()
@@ -31,6 +27,7 @@ def window(args: argparse.Namespace) -> int:
 
 
 def add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(handler=demo)
     parser.add_argument(
         "--screenshot", type=Path, metavar="OUT.png", help="run by itself, save the picture of the window and exit"
     )

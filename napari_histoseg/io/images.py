@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import struct
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,6 @@ from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.image import ImageRef, image_from_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tifffile import TiffFile, TiffPage, TiffPageSeries
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".svs")
@@ -44,9 +41,6 @@ _READ_ERRORS = (
     struct.error,
     zlib.error,
 )
-
-_DIGEST_BLOCKS = 64
-_DIGEST_BLOCK_BYTES = 64 << 10
 
 
 def open_image(path: str | Path, mpp: float | None = None) -> ImageRef:
@@ -130,8 +124,7 @@ def _open_tiff(path: Path) -> ImageRef:
     except _READ_ERRORS as error:
         raise _unreadable(path, error) from error
     data: Any = levels if len(levels) > 1 else levels[0]
-    ref = image_from_array(data, name=path.name, mpp=mpp, rgb="S" in series.axes, path=str(path))
-    return ref if is_small else replace(ref, content_id=file_digest(path))
+    return image_from_array(data, name=path.name, mpp=mpp, rgb="S" in series.axes, path=str(path))
 
 
 def _level(path: Path, series: TiffPageSeries, level: int, is_small: bool) -> Any:
@@ -235,22 +228,6 @@ def _raster_pixels(image: Any) -> NDArray[Any]:
         return np.asarray(image.convert("L"))
     has_alpha = image.mode in ("LA", "PA") or "transparency" in image.info
     return np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
-
-
-def file_digest(path: Path) -> str:
-    """Digest of a large file: its size, its ends and blocks spread over it, so that whole slides take no time."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        for offset in _offsets(size):
-            file.seek(offset)
-            digest.update(file.read(_DIGEST_BLOCK_BYTES))
-    return digest.hexdigest()[:32]
-
-
-def _offsets(size: int) -> Iterator[int]:
-    last = max(0, size - _DIGEST_BLOCK_BYTES)
-    yield from (last * k // (_DIGEST_BLOCKS - 1) for k in range(_DIGEST_BLOCKS))
 
 
 def _unreadable(path: Path, error: BaseException) -> InputError:
