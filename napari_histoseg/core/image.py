@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -17,6 +18,9 @@ MIN_SIDE_PX = 16
 """Smaller images hold nothing to segment, and instance normalisation cannot take them."""
 
 _SAMPLE_PX = 256
+_WHOLE_PIXELS = 1 << 24
+_WINDOWS = 4
+_WINDOW_PX = 128
 
 
 class PixelSource(Protocol):
@@ -148,20 +152,23 @@ def image_from_array(
     levels = tuple(data) if is_pyramid else (data,)
     if not levels:
         raise InputError(f"'{name}' holds no pixels; open another image.")
+    if not all(hasattr(level, "shape") and hasattr(level, "dtype") for level in levels):
+        raise InputError(f"'{name}' is no array of pixels but {type(data).__name__}; open an image.")
     top = levels[0]
     channels = _channels(top, name, rgb)
-    sample = _sample(levels[-1])
-    scale, notes = _value_scale(sample, np.dtype(top.dtype), name)
+    shapes = _shapes(levels, name)
+    scale, notes = _value_scale(_sample(levels[-1]), np.dtype(top.dtype), name)
     if channels == 4:
         notes += ("The alpha channel was laid over white.",)
     if channels == 1:
         notes += ("The image is grey; models trained on colour stains may do poorly.",)
+    source = ArraySource(levels, scale, channels)
     ref = ImageRef(
-        content_id=_content_id(top, sample),
+        content_id=_content_id(source, shapes[0]),
         name=name,
-        levels=tuple((int(level.shape[0]), int(level.shape[1])) for level in levels),
+        levels=shapes,
         mpp=None,
-        source=ArraySource(levels, scale, channels),
+        source=source,
         path=path,
         notes=notes,
     )
@@ -184,6 +191,17 @@ def _channels(top: Any, name: str, rgb: bool | None) -> int:
             f"'{name}' is {spatial[0]} x {spatial[1]} px; at least {MIN_SIDE_PX} x {MIN_SIDE_PX} px are needed."
         )
     return shape[-1] if colour else 1
+
+
+def _shapes(levels: tuple[Any, ...], name: str) -> tuple[tuple[int, int], ...]:
+    """(height, width) of each level, which must shrink from one to the next."""
+    shapes = tuple((int(level.shape[0]), int(level.shape[1])) for level in levels)
+    for larger, smaller in itertools.pairwise(shapes):
+        if 0 in smaller or smaller[0] > larger[0] or smaller[1] > larger[1]:
+            raise InputError(
+                f"The levels of '{name}' have the sizes {shapes}; give them from the largest to the smallest."
+            )
+    return shapes
 
 
 def _sample(level: Any) -> NDArray[Any]:
@@ -209,18 +227,34 @@ def _value_scale(sample: NDArray[Any], dtype: np.dtype[Any], name: str) -> tuple
     if finite.size < sample.size:
         notes = ("Pixels without a number (NaN) are shown as white.",)
     low, high = float(finite.min()), float(finite.max())
-    if low < 0:
-        raise InputError(f"'{name}' holds negative values (down to {low:g}); rescale it to 0..1 or 0..255 first.")
+    # Resampling lets float images overshoot their range a little; that is clipped and no reason to read 1.0 as black.
+    slack = 1.1 if dtype.kind == "f" else 1.0
     ceilings = (1.0, 255.0, 65535.0) if dtype.kind == "f" else (255.0, 4095.0, 65535.0)
     for ceiling in ceilings:
-        if high <= ceiling:
-            return 255.0 / ceiling, notes + (f"Values were read as 0 to {ceiling:g}.",)
+        if high > ceiling * slack:
+            continue
+        if low < ceiling * (1.0 - slack):
+            raise InputError(f"'{name}' holds negative values (down to {low:g}); rescale it to 0..1 or 0..255 first.")
+        return 255.0 / ceiling, notes + (f"Values were read as 0 to {ceiling:g}.",)
     raise InputError(f"'{name}' holds values up to {high:g}; rescale it to 0..1, 0..255 or 0..65535 first.")
 
 
-def _content_id(top: Any, sample: NDArray[Any]) -> str:
-    """Digest of shape, type and pixels: all of them up to 64 MB in memory, a sparse grid beyond."""
-    digest = hashlib.sha256(f"{tuple(top.shape)}{np.dtype(top.dtype).str}".encode())
-    whole = isinstance(top, np.ndarray) and top.nbytes <= 64 << 20
-    digest.update(np.ascontiguousarray(top if whole else sample).tobytes())
+def _content_id(source: PixelSource, shape: tuple[int, int]) -> str:
+    """Digest of the size and the RGB pixels: all of them up to 16 million, a grid of windows beyond.
+
+    It depends on what is seen and not on how it is stored, so that an image file, a lazy array and an array in memory
+    of the same pixels are known as one image.
+    """
+    digest = hashlib.sha256(f"{shape}".encode())
+    whole = Box.of_shape(shape)
+    for box in whole.tiles(_WINDOW_PX * 16) if whole.area <= _WHOLE_PIXELS else _windows(whole):
+        digest.update(source.read(0, box).tobytes())
     return digest.hexdigest()[:32]
+
+
+def _windows(whole: Box) -> Iterator[Box]:
+    for row in range(_WINDOWS):
+        for column in range(_WINDOWS):
+            y = (2 * row + 1) * whole.height // (2 * _WINDOWS)
+            x = (2 * column + 1) * whole.width // (2 * _WINDOWS)
+            yield Box(y, x, y + _WINDOW_PX, x + _WINDOW_PX).intersect(whole)

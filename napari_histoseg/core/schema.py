@@ -79,7 +79,8 @@ class LabelSchema:
         if not self.classes:
             raise InputError(f"Label schema '{self.id}' has no classes; give it at least one.")
         for what in ("id", "name", "key"):
-            values = [getattr(c, what) for c in self.classes if getattr(c, what) is not None]
+            given = [getattr(c, what) for c in self.classes if getattr(c, what) is not None]
+            values = [value.casefold() for value in given] if what == "name" else given
             doubled = {v for v in values if values.count(v) > 1}
             if doubled:
                 raise InputError(
