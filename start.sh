@@ -24,8 +24,8 @@ missing_packages() {
     if [ -z "${DISPLAY:-}" ] || [ "${1:-}" = test ]; then wanted+=(xvfb xauth); fi
     local package
     for package in "${wanted[@]}"; do
-        # Newer releases rename a package (libglib2.0-0t64) and provide the old name.
-        if ! dpkg-query -W -f '${Status}\n${Provides}\n' "$package" "${package}t64" 2>/dev/null |
+        # Newer releases add t64 to a library's name; dpkg-query fails when either name is unknown.
+        if ! { dpkg-query -W -f '${Status}\n' "$package" "${package}t64" 2>/dev/null || true; } |
             grep -q 'install ok installed'; then
             echo "$package"
         fi
