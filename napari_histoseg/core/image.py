@@ -18,7 +18,7 @@ MIN_SIDE_PX = 16
 """Smaller images hold nothing to segment, and instance normalisation cannot take them."""
 
 _SAMPLE_PX = 256
-_WHOLE_PIXELS = 1 << 24
+_WHOLE_PIXELS = 1 << 22
 _WINDOWS = 4
 _WINDOW_PX = 128
 
@@ -114,8 +114,8 @@ def to_rgb8(pixels: NDArray[Any], *, scale: float, channels: int) -> NDArray[np.
     if channels == 1:
         grey = pixels.reshape(pixels.shape[:2])
         pixels = np.repeat(grey[..., None], 3, axis=2)
-    if pixels.dtype == np.uint8 and scale == 1.0 and channels != 4:
-        return np.ascontiguousarray(pixels)
+    if pixels.dtype == np.uint8 and scale == 1.0 and (channels != 4 or (pixels[..., 3] == 255).all()):
+        return np.ascontiguousarray(pixels[..., :3])
     values = np.nan_to_num(pixels.astype(np.float32) * scale, nan=255.0, posinf=255.0, neginf=0.0)
     if channels == 4:
         alpha = np.clip(values[..., 3:] / 255.0, 0.0, 1.0)
@@ -240,7 +240,7 @@ def _value_scale(sample: NDArray[Any], dtype: np.dtype[Any], name: str) -> tuple
 
 
 def _content_id(source: PixelSource, shape: tuple[int, int]) -> str:
-    """Digest of the size and the RGB pixels: all of them up to 16 million, a grid of windows beyond.
+    """Digest of the size and the RGB pixels: all of them up to 4 million, a grid of windows beyond.
 
     It depends on what is seen and not on how it is stored, so that an image file, a lazy array and an array in memory
     of the same pixels are known as one image.
