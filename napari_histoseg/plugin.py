@@ -46,7 +46,7 @@ class Workbench:
         self._is_open = True
         self._told = ""
         self.is_arranging = False
-        self._viewer = viewer
+        self.viewer = viewer
         compat.on_window_closed(viewer, self.close)
 
     def panel(self, name: str) -> Panel:
@@ -62,9 +62,19 @@ class Workbench:
         if not self._is_open:
             return
         self.is_arranging = True
-        docks = {name: self._viewer.window.add_plugin_dock_widget(PLUGIN, name)[0] for name in (*TABS, LEGEND)}
+        docks = {name: self.viewer.window.add_plugin_dock_widget(PLUGIN, name)[0] for name in (*TABS, LEGEND)}
         self.is_arranging = False
         arrange(docks, LEGEND, raised)
+
+    def open_last_project(self) -> None:
+        """Open the project of the last visit; when it cannot be opened the window says why and stays empty."""
+        last = next(iter(self.session.recent_projects()), None)
+        if last is None:
+            return
+        try:
+            self.session.open_project(last)
+        except HistosegError as error:
+            self.bridge.say("warning", str(error))
 
     def close(self) -> None:
         """Stop what runs, save, let go of the viewer; at most two seconds."""
@@ -78,7 +88,7 @@ class Workbench:
         self.session.close()
         for ticker in self._tickers:
             ticker.stop()
-        _benches.pop(self._viewer, None)
+        _benches.pop(self.viewer, None)
 
     def _save(self) -> None:
         try:
@@ -103,33 +113,49 @@ def workbench(viewer: napari.Viewer) -> Workbench:
     return bench
 
 
+def open_window() -> Workbench:
+    """A new viewer with everything docked and no image.
+
+    The caller runs the event loop, and closes the workbench after it.
+    """
+    import napari
+
+    from napari_histoseg.viewer import compat
+
+    compat.accept_backend()
+    bench = workbench(napari.Viewer(title=PLUGIN, show_welcome_screen=False))
+    bench.open_panels()
+    return bench
+
+
 def launch(paths: Sequence[str | Path] = (), project: str | Path | None = None) -> Workbench:
-    """Open a viewer with everything docked; the caller runs the event loop and closes the workbench after it.
+    """Open a window with images or a project; without either the last project is opened again.
 
     Parameters
     ----------
     paths : sequence of path
         Images to open.
     project : path, optional
-        Project folder to open; by default the last one when there are no images either.
+        Project folder to open.
 
     Raises
     ------
     HistosegError
-        When a path cannot be opened.
+        When a path cannot be opened; nothing is left open then.
     """
-    import napari
-
     from napari_histoseg.io.images import open_image
 
     refs = [open_image(path) for path in paths]
-    viewer = napari.Viewer(title="napari-histoseg", show_welcome_screen=False)
-    bench = workbench(viewer)
-    bench.open_panels()
-    if project is None and not refs:
-        project = next(iter(bench.session.recent_projects()), None)
+    bench = open_window()
     if project is not None:
-        bench.session.open_project(project)
+        try:
+            bench.session.open_project(project)
+        except HistosegError:
+            bench.close()
+            bench.viewer.close()
+            raise
+    elif not refs:
+        bench.open_last_project()
     for ref in refs:
         bench.bridge.images.open(ref)
     return bench

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
 
@@ -25,24 +27,59 @@ def forget_history(layer: Labels) -> None:
 
 
 def has_open_stroke(layer: Labels) -> bool:
-    """Whether pixels have been painted that no ``paint`` event has told yet."""
+    """Whether pixels are being painted: written already, told by a ``paint`` event at the end."""
     return bool(layer._block_history or layer._staged_history)
 
 
-def painted_box(event: Any, shape: tuple[int, ...]) -> Box:
-    """The smallest box around the pixels of a ``paint`` event; the whole array when the event tells nothing known."""
+def painted(event: Any, layer: Labels) -> tuple[Box, NDArray[np.uint8]]:
+    """Where a ``paint`` event painted and what the labels there are after it.
+
+    A stroke of the brush tells its event when all is written; polygon and fill by a program tell it just before, so
+    that what the event says is laid over the pixels here.
+
+    Returns
+    -------
+    box : Box
+        The smallest one around all changes; the whole layer when the event tells nothing known.
+    after : ndarray of uint8, shape (h, w)
+        A copy.
+    """
+    atoms = [_Atom.of(atom) for atom in event.value]
     box = Box(0, 0, 0, 0)
-    for atom in event.value:
+    for atom in atoms:
+        box = box.union(Box.of_shape(layer.data.shape) if atom is None else atom.box)
+    after = np.array(layer.data[box.slices])
+    if not has_open_stroke(layer):
+        for atom in atoms:
+            if atom is not None:
+                atom.lay_over(after, box)
+    return box, after
+
+
+@dataclass(frozen=True)
+class _Atom:
+    """One change as napari's history keeps it."""
+
+    box: Box
+    index: Any
+    value: Any
+
+    @classmethod
+    def of(cls, atom: Any) -> _Atom | None:
         key = getattr(atom, "slice_key", None)
         if key is not None:
-            (y, x) = key
-            box = box.union(Box(y.start, x.start, y.stop, x.stop))
-        elif isinstance(atom, tuple) and len(atom) == 3:
+            y, x = key
+            whole = np.ones((y.stop - y.start, x.stop - x.start), bool)
+            mask = whole if atom.mask is None else atom.mask
+            return cls(Box(y.start, x.start, y.stop, x.stop), np.nonzero(mask), atom.new_value)
+        if isinstance(atom, tuple) and len(atom) == 3:
             ys, xs = (np.asarray(index) for index in atom[0])
-            box = box.union(Box(int(ys.min()), int(xs.min()), int(ys.max()) + 1, int(xs.max()) + 1))
-        else:
-            return Box.of_shape(shape)
-    return box
+            box = Box(int(ys.min()), int(xs.min()), int(ys.max()) + 1, int(xs.max()) + 1)
+            return cls(box, (ys - box.y0, xs - box.x0), atom[2])
+        return None
+
+    def lay_over(self, labels: NDArray[np.uint8], of: Box) -> None:
+        labels[self.box.relative_to(of).slices][self.index] = self.value
 
 
 def refresh_box(layer: Labels, box: Box) -> None:
@@ -58,3 +95,10 @@ def refresh_box(layer: Labels, box: Box) -> None:
 def on_window_closed(viewer: Any, act: Callable[[], None]) -> None:
     """Call ``act`` when the window of the viewer goes away."""
     viewer.window._qt_window.destroyed.connect(lambda *_: act())
+
+
+def accept_backend() -> None:
+    """Keep napari from warning, in every window, about the Qt binding that the installation chose for the person."""
+    from napari._qt import qt_main_window
+
+    qt_main_window.SHOW_QT_WARNING = False

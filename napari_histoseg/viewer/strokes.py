@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.errors import HistosegError
@@ -44,6 +45,7 @@ class StrokeRecorder:
         self._pending: list[Box] = []
         self._is_writing = False
         layer.events.paint.connect(self._on_painted)
+        layer.events.labels_update.connect(self._on_drawn)
         layer.events.data.connect(self._on_data_replaced)
         layer.mouse_drag_callbacks.append(self._on_drag)
 
@@ -60,6 +62,7 @@ class StrokeRecorder:
     def close(self) -> None:
         """Let go of the layer."""
         self.layer.events.paint.disconnect(self._on_painted)
+        self.layer.events.labels_update.disconnect(self._on_drawn)
         self.layer.events.data.disconnect(self._on_data_replaced)
         if self._on_drag in self.layer.mouse_drag_callbacks:
             self.layer.mouse_drag_callbacks.remove(self._on_drag)
@@ -74,20 +77,27 @@ class StrokeRecorder:
             self._write(box)
 
     def _on_painted(self, event: Any) -> None:
-        box = compat.painted_box(event, self.layer.data.shape)
+        is_written = compat.has_open_stroke(self.layer)
+        box, after = compat.painted(event, self.layer)
         compat.forget_history(self.layer)
-        self._record(_TOOL_OF_MODE.get(str(self.layer.mode), "brush"), box)
-        self._flush()
+        self._record(_TOOL_OF_MODE.get(str(self.layer.mode), "brush"), box, after)
+        if is_written:
+            self._flush()
 
-    def _record(self, tool: str, box: Box) -> None:
+    def _record(self, tool: str, box: Box, after: NDArray[np.uint8]) -> None:
+        """Hand a stroke to the session; what the session does not keep disappears from the layer again."""
         try:
-            painted = self.layer.data[box.slices].copy()
-            self._session.record(self.image_id, tool, box, painted)
-            if self.layer.colormap.background_value == IGNORE and tool == "eraser":
-                self._write(box)  # erasing takes the person's label back, so the model's shows again
+            self._session.record(self.image_id, tool, box, after)
         except HistosegError as error:
-            self._write(box)
+            self._pending.append(box)
             self._warn(str(error))
+        else:
+            if tool == "eraser" and self.layer.colormap.background_value == IGNORE:
+                self._pending.append(box)  # the person's label is taken back, so the model's shows again
+
+    def _on_drawn(self) -> None:
+        if self._pending and not compat.has_open_stroke(self.layer):
+            self._flush()
 
     def _on_drag(self, _layer: Labels, event: Any) -> Iterator[None]:
         yield
@@ -112,4 +122,5 @@ class StrokeRecorder:
         finally:
             self._is_writing = False
             compat.forget_history(self.layer)
-        self._record("import", Box.of_shape(truth.shape))
+        self._record("import", Box.of_shape(truth.shape), np.array(self.layer.data))
+        self._flush()

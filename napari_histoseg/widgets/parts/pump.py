@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from psygnal import emit_queued
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtWidgets import QApplication
 
 _EVERY_MS = 15
 """Often enough for the eye; a timer that always fires would take a core from the training."""
@@ -40,6 +42,19 @@ def queue_pump() -> Ticker:
 def soon(act: Callable[[], None]) -> None:
     """Call ``act`` when the window has finished what it is doing."""
     QTimer.singleShot(0, act)
+
+
+def wait_until(is_done: Callable[[], bool], patience_s: float) -> bool:
+    """Keep the window alive until something is done; False when that takes longer than ``patience_s``."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, _EVERY_MS)
+        if is_done():
+            QApplication.processEvents()
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_EVERY_MS / 2000)
 
 
 def _deliver() -> None:
