@@ -258,10 +258,14 @@ def _room_for_probabilities(request: PredictRequest, shape: tuple[int, int]) -> 
 
 def _compute(grid: ModelGrid, predictor: Predictor, *, tta: bool) -> Compute:
     def once(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return predictor.probabilities(pixels[None])[0]
+        probabilities: NDArray[np.float32] = predictor.probabilities(pixels[None])[0]
+        return probabilities
 
-    run: Callable[[NDArray[np.uint8]], NDArray[np.float32]] = (lambda pixels: _averaged(once, pixels)) if tta else once
-    return lambda window: run(grid.read(window))
+    def compute(window: Box) -> NDArray[np.float32]:
+        pixels = grid.read(window)
+        return _averaged(once, pixels) if tta else once(pixels)
+
+    return compute
 
 
 def _averaged(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -170,8 +171,9 @@ def _check_sides(image: Tensor, margin: int) -> None:
 
 def _unmixing() -> Tensor:
     """The (3, 3) matrix from optical density in R, G, B to amounts of H, E and DAB."""
-    unmixing: Tensor = torch.linalg.inv(functional.normalize(torch.tensor(_STAINS), dim=1))
-    return unmixing
+    stains = np.array(_STAINS)
+    inverse = np.linalg.inv(stains / np.linalg.norm(stains, axis=1, keepdims=True))
+    return torch.tensor(inverse.tolist(), dtype=torch.float32)
 
 
 def _stain_amounts(image: Tensor, unmixing: Tensor) -> Tensor:
