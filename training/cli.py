@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from napari_histoseg.core.errors import HistosegError, InputError
 
@@ -71,9 +72,10 @@ def _prepare(args: argparse.Namespace) -> None:
 
 def _fit(args: argparse.Namespace) -> None:
     from training.recipe import get_recipe, make_plan
-    from training.run import run_recipe
+    from training.run import read_plan, run_recipe
 
-    plan = make_plan(get_recipe(args.recipe), _settings(args.set))
+    before = read_plan(args.out) if args.resume else {}
+    plan = make_plan(get_recipe(args.recipe), before | _settings(args.set))
     weights = run_recipe(args.recipe, plan, data=args.data, out=args.out, resume=args.resume, tell=_tell)
     print(f"Weights are in {weights.path}.")
 
@@ -89,8 +91,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     print(json.dumps(numbers, indent=1))
 
 
-def _settings(pairs: Sequence[str]) -> dict[str, str]:
-    settings = {}
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:

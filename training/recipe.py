@@ -5,11 +5,20 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 from torch import Tensor, nn
 
 from napari_histoseg.core.errors import InputError
@@ -17,21 +26,40 @@ from napari_histoseg.learning.batch import Batch
 from napari_histoseg.models.weights import Weights, WeightsCard
 from training import recipes
 
+Share = Annotated[float, Field(ge=0, lt=1)]
+
 
 class BasePlan(BaseModel):
-    """What every run needs to know; recipes add their own fields and defaults."""
+    """What every run needs to know; recipes add their own fields and give defaults.
+
+    Parameters
+    ----------
+    steps : int
+        Optimiser steps.
+    warmup, decay : int
+        First steps, in which the learning rate rises, and last steps, in which it falls to 0.
+    batch_size : int
+        Images in a step.
+    learning_rate, weight_decay : float
+        Of AdamW.
+    average : float
+        Decay of the running average of the weights, which is what is kept in the end.
+    validate_every : int
+        Steps between two validations.
+    seed : int
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = Field(ge=1, description="Optimiser steps")
-    warmup: int = Field(ge=0, description="First steps, in which the learning rate rises")
-    decay: int = Field(ge=1, description="Last steps, in which it falls to 0")
-    batch_size: int = Field(ge=1, description="Images in a step")
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    average: float = Field(ge=0, lt=1, description="Decay of the running average of the weights, which is what is kept")
-    validate_every: int = Field(500, ge=1, description="Steps between two validations")
-    seed: int = 1
+    steps: PositiveInt
+    warmup: NonNegativeInt
+    decay: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
+    average: Share
+    validate_every: PositiveInt = 500
+    seed: NonNegativeInt = 1
 
 
 class Recipe(Protocol):
@@ -74,7 +102,7 @@ def get_recipe(name: str) -> Any:
     return importlib.import_module(f"{recipes.__name__}.{name}")
 
 
-def make_plan(recipe: Any, settings: dict[str, str]) -> BasePlan:
+def make_plan(recipe: Any, settings: Mapping[str, Any]) -> BasePlan:
     """The recipe's plan with some settings changed; ``InputError`` when one is unknown or out of bounds."""
     try:
         plan: BasePlan = recipe.Plan(**settings)

@@ -16,9 +16,10 @@ from napari_histoseg.core.atomic import write_json
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.learning.fit import fit
 from napari_histoseg.learning.optim import WeightAverage, warmup_stable_decay
-from napari_histoseg.models.predictor import add_self_test
+from napari_histoseg.models.predictor import add_self_test, find_device
 from napari_histoseg.models.weights import Weights, read_weights, save_weights
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.memory import keep_freed_memory
 from training.recipe import BasePlan, get_recipe
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -41,7 +42,7 @@ def run_recipe(
         Folder of the run; must not hold another run unless ``resume``.
     resume : bool
         Go on from the run's checkpoint. The plan may be longer or shorter than before as long as the decay of the
-        learning rate has not begun.
+        learning rate has begun in neither; the result is then that of the new plan from the start.
     tell : callable
         Receives a line of text now and then.
     """
@@ -49,10 +50,14 @@ def run_recipe(
     checkpoint = out / CHECKPOINT
     if checkpoint.exists() and not resume:
         raise InputError(f"{out} already holds a run; give --resume to go on with it or another --out.")
+    if resume and not checkpoint.exists():
+        raise InputError(f"{out} holds no checkpoint to go on from; leave --resume out to begin.")
+    keep_freed_memory()
+    device = find_device("auto")
     out.mkdir(parents=True, exist_ok=True)
     (out / "run.json").write_text(json.dumps({"recipe": name, "plan": plan.model_dump()}, indent=1))
 
-    model = recipe.build(plan).to(memory_format=torch.channels_last)
+    model = recipe.build(plan).to(device=device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
     average = WeightAverage(model, plan.average)
     first = load_checkpoint(checkpoint, model=model, optimizer=optimizer, average=average) if resume else 0
@@ -67,7 +72,7 @@ def run_recipe(
         optimizer=optimizer,
         schedule=warmup_stable_decay(steps=plan.steps, warmup=plan.warmup, decay=plan.decay),
         steps=plan.steps,
-        device="cpu",
+        device=device,
         first_step=first,
         average=average,
         clip_norm=5.0,
@@ -93,6 +98,15 @@ def run_recipe(
             tell(f"step {taken.step}/{taken.total} " + " ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "step"))
     store(plan.steps)
     return write_weights(recipe, plan, average.state(), out)
+
+
+def read_plan(out: Path) -> dict[str, Any]:
+    """The plan of the run in a folder, as settings."""
+    try:
+        plan: dict[str, Any] = json.loads((out / "run.json").read_text())["plan"]
+    except FileNotFoundError:
+        raise InputError(f"{out} holds no run to go on with; leave --resume out to begin.") from None
+    return plan
 
 
 def write_weights(recipe: Any, plan: BasePlan, state: Mapping[str, Tensor], out: Path) -> Weights:

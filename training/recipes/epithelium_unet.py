@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from napari_histoseg.core.schemas import EPITHELIUM
@@ -21,24 +21,32 @@ from napari_histoseg.models.zoo.unet import build as build_unet
 from training import prepared
 from training.datasets import ebhi
 from training.evaluation import evaluate_epithelium
-from training.recipe import BasePlan
+from training.recipe import BasePlan, Share
 
 CLASSES = len(EPITHELIUM.classes)
 
 
 class Plan(BasePlan):
-    """Everything that decides the result, besides the data."""
+    """Everything that decides the result, besides the data.
 
-    steps: int = 9000
-    warmup: int = 200
-    decay: int = 3500
-    batch_size: int = 16
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.02
-    average: float = 0.998
-    width: int = Field(16, ge=1, description="Channels of the first level")
-    scale_low: float = Field(0.55, gt=0, description="Least magnification")
-    scale_high: float = Field(1.6, gt=0, description="Largest magnification")
+    Parameters
+    ----------
+    width : int
+        Channels of the first level.
+    scale_low, scale_high : float
+        Range of magnifications.
+    """
+
+    steps: PositiveInt = 4600
+    warmup: NonNegativeInt = 200
+    decay: PositiveInt = 2000
+    batch_size: PositiveInt = 16
+    learning_rate: PositiveFloat = 2e-3
+    weight_decay: NonNegativeFloat = 0.02
+    average: Share = 0.998
+    width: PositiveInt = 16
+    scale_low: PositiveFloat = 0.55
+    scale_high: PositiveFloat = 1.6
 
 
 def build(plan: Plan) -> nn.Module:
