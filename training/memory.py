@@ -19,6 +19,7 @@ def keep_freed_memory() -> None:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 32 * _MIB)  # the largest value that all versions accept
+        if not mallopt(_M_MMAP_THRESHOLD, 1024 * _MIB):
+            mallopt(_M_MMAP_THRESHOLD, 32 * _MIB)  # the largest value that older versions accept
         mallopt(_M_TRIM_THRESHOLD, 2047 * _MIB)
         mallopt(_M_TOP_PAD, 256 * _MIB)
