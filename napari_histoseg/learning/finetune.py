@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from napari_histoseg.core.errors import InputError, ResourceError
 from napari_histoseg.core.schema import IGNORE, LabelClass
 from napari_histoseg.jobs.job import Job, Progress
+from napari_histoseg.learning.adam import Adam
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.fields import Field, fields_of
 from napari_histoseg.learning.fit import fit, train_mode_frozen_statistics
@@ -288,7 +289,7 @@ def _trained(
     """Losses of all steps and the running average of the trained weights."""
     plan, model = studio.plan, studio.model
     average = WeightAverage(model, _AVERAGE_DECAY)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=0.0)
+    optimizer = Adam(model.parameters(), lr=plan.learning_rate)
     started, limit_s = time.monotonic(), 60 * plan.minutes
     smooth = cosine(steps=plan.steps, warmup=min(10, plan.steps // 4))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from napari_histoseg.learning.adam import Optimizer
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.optim import Schedule, WeightAverage
 
@@ -40,7 +41,7 @@ def fit(
     batches: Iterator[Batch],
     *,
     loss: Callable[[Tensor, Batch], Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     schedule: Schedule,
     steps: int,
     device: torch.device | str,
