@@ -18,6 +18,7 @@ from napari_histoseg.session.retraining import prepare, retrain_job
 
 if TYPE_CHECKING:
     from napari_histoseg.core.revision import Revision
+    from napari_histoseg.learning.gate import ScoreKind
     from napari_histoseg.session.retraining import RetrainOutcome
     from napari_histoseg.session.status import ActiveModel
 
@@ -49,6 +50,8 @@ def finetune(args: argparse.Namespace) -> int:
     plan = _plan(args)
     with Project.open(args.project) as project:
         parent = _parent(project, args.model, args.parent)
+        if parent.revision_id is None:
+            choosing.remember(project, parent)  # where a way back leads
         task = prepare(project, parent, plan, device=args.device, is_beside_viewer=False)
         outcome = follow(retrain_job(task), f"retrain {parent.label}")
         if outcome.revision.verdict == "promoted":
@@ -90,9 +93,11 @@ def _verdict(outcome: RetrainOutcome) -> dict[str, Any]:
     revision, result = outcome.revision, outcome.result
     scores = {score.kind: score for score in result.scores}
 
-    def numbers(*kinds: str) -> dict[str, Any] | None:
+    def numbers(*kinds: ScoreKind) -> dict[str, Any]:
         found = next((scores[kind] for kind in kinds if kind in scores), None)
-        return None if found is None else {"before": found.before, "after": found.after, "n": found.regions}
+        if found is None:
+            return {"before": None, "after": None, "n": 0}
+        return {"before": found.before, "after": found.after, "n": found.regions}
 
     return {
         "revision": revision.id,
