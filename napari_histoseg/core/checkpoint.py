@@ -134,18 +134,25 @@ class Checkpoint:
         wait for it while a model trains; and gzip carries a checksum.
         """
         name = chunk[0]
-        if name not in self._begun:
-            self._begin(name)
+        self._begin(name)
         full = np.full((CHUNK_PX, CHUNK_PX), FILL[name], np.uint8)
         pixels = planes.chunk(chunk)
         full[: pixels.shape[0], : pixels.shape[1]] = pixels
         path = _chunk_path(self._group / name, chunk)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not all parents: a project folder that was deleted meanwhile must not come back as a shell.
+        path.parent.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         write_bytes(path, gzip.compress(full.tobytes(), _COMPRESSION))
         self._stored.add(chunk)
 
+    def begin(self) -> None:
+        """Make the zarr arrays that are missing or cannot be used, so that `update` need not; errors as there."""
+        for name in PLANES:
+            self._begin(name)
+
     def _begin(self, name: str) -> None:
-        """Make the zarr array of a plane, in place of one that is missing or cannot be used."""
+        if name in self._begun:
+            return
         import zarr
         from zarr.codecs import GzipCodec
 

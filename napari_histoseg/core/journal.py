@@ -274,6 +274,11 @@ class Journal:
                 f"The project '{self._path.parent}' is open for reading only, so nothing can be changed in it; "
                 "copy the folder to a place you can write to and open it there."
             )
+        if not self._path.exists():
+            raise ProjectError(
+                f"The project '{self._path.parent}' was moved or deleted while it was open; put the folder back and "
+                "open it again. The last step was not saved."
+            )
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield

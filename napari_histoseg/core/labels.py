@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from napari_histoseg.core.checkpoint import Checkpoint
@@ -80,5 +81,10 @@ class LabelStore:
         if "proposal" in damaged:
             self._folder.notes.append(f"The model output for '{entry.name}' was damaged; press Segment again.")
         self._folder.notes += replay(self._folder.journal, planes, entry.id, after=seq)
+        if self._folder.lock is not None:
+            # Now, while an image is being opened, and not in the middle of painting. A full disk is told when it is
+            # time to write.
+            with contextlib.suppress(OSError):
+                checkpoint.begin()
         self._checkpoints[entry.id] = checkpoint
         return planes

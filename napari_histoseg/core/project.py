@@ -354,10 +354,10 @@ class Project:
         values = labels.astype(np.uint8, copy=False)
         if values.dtype != labels.dtype and (values != labels).any():
             raise InputError(f"{where} holds values outside 0 to 255; label values must be class ids.")
-        present = np.bincount(values.ravel(), minlength=256) > 0
-        present[[*self.schema.ids, IGNORE]] = False
-        if present.any():
-            self.schema.check(np.flatnonzero(present), where)
+        is_known = np.zeros(256, bool)
+        is_known[[*self.schema.ids, IGNORE]] = True
+        if not is_known[values].all():
+            self.schema.check(values, where)
         return values
 
     def _require_writable(self) -> None:

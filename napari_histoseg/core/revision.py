@@ -116,7 +116,8 @@ class RevisionStore:
             )
         temporary = self._folder / f"{TEMPORARY_MARK}{secrets.token_hex(4)}"
         try:
-            temporary.mkdir(parents=True)
+            self._folder.mkdir(exist_ok=True)
+            temporary.mkdir()
             write_weights(temporary)
             if not any(temporary.iterdir()):
                 raise ProjectError(f"No weights of '{model_id}' were written, so there is no revision to keep.")
@@ -153,7 +154,7 @@ class RevisionStore:
             raise ProjectError(f"Revision '{revision_id}' is one of model '{owner}', not of '{model_id}'.")
         pointer = {**self._pointer(), model_id: revision_id}
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(exist_ok=True)
             write_json(self._folder / _POINTER, {key: value for key, value in pointer.items() if value is not None})
         except OSError as error:
             raise ProjectError(

@@ -289,6 +289,37 @@ def test_a_damaged_journal_gives_back_what_is_whole(
         assert_labels(project, image_id, labels)
 
 
+def test_a_lost_copy_of_the_pixels_is_replaced_by_adding_the_image_again(
+    closed: tuple[Path, str, list[np.ndarray]],
+) -> None:
+    path, image_id, labels = closed
+    shutil.rmtree(path / "images")
+    with Project.open(path) as project:
+        assert_labels(project, image_id, labels)
+        with pytest.raises(ProjectError, match=r"missing or damaged.*open the image again"):
+            project.image_ref(image_id)
+        pixels = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
+        assert project.add_image(image_from_array(pixels, name="tissue")).id == image_id
+    with Project.open(path) as project:
+        np.testing.assert_array_equal(project.image_ref(image_id).read(0, WHOLE)[..., 0], pixels)
+        assert_labels(project, image_id, labels)
+
+
+def test_a_folder_deleted_while_it_is_open_is_noticed_at_the_next_stroke(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "p", EPITHELIUM)
+    image_id = fill(project, strokes=4)
+    labels = labels_of(project, image_id)
+    (tmp_path / "p").rename(tmp_path / "moved")
+    with pytest.raises(ProjectError, match="moved or deleted while it was open; put the folder back"):
+        project.undo(image_id)
+    assert_labels(project, image_id, labels)
+    with pytest.raises(ProjectError, match="could not be written"):
+        project.close()
+    with Project.open(tmp_path / "moved") as project:
+        assert_labels(project, image_id, labels)
+    assert not (tmp_path / "p").exists()
+
+
 def test_text_in_place_of_the_journal(closed: tuple[Path, str, list[np.ndarray]]) -> None:
     path, image_id, labels = closed
     (path / "journal.sqlite").write_text("this is not a database, sorry " * 300)
