@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, cast
 
 from pydantic import (
     BaseModel,
@@ -92,22 +92,21 @@ class Recipe(Protocol):
         ...
 
 
-def get_recipe(name: str) -> Any:
+def get_recipe(name: str) -> Recipe:
     """The recipe module of that name; ``InputError`` names the nearest when there is none."""
     names = [info.name for info in pkgutil.iter_modules(recipes.__path__)]
     if name not in names:
         near = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(names)}."
         raise InputError(f"There is no recipe '{name}'; {hint}")
-    return importlib.import_module(f"{recipes.__name__}.{name}")
+    return cast(Recipe, importlib.import_module(f"{recipes.__name__}.{name}"))
 
 
-def make_plan(recipe: Any, settings: Mapping[str, Any]) -> BasePlan:
+def make_plan(recipe: Recipe, settings: Mapping[str, Any]) -> BasePlan:
     """The recipe's plan with some settings changed; ``InputError`` when one is unknown or out of bounds."""
     try:
-        plan: BasePlan = recipe.Plan(**settings)
+        return recipe.Plan(**settings)
     except ValidationError as error:
         first = error.errors()[0]
         known = ", ".join(recipe.Plan.model_fields)
         raise InputError(f"Setting '{first['loc'][0]}': {first['msg']}; the settings are {known}.") from None
-    return plan

@@ -20,7 +20,7 @@ from napari_histoseg.models.predictor import add_self_test, find_device
 from napari_histoseg.models.weights import Weights, read_weights, save_weights
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.memory import keep_freed_memory
-from training.recipe import BasePlan, get_recipe
+from training.recipe import BasePlan, Recipe, get_recipe
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY_S = 120.0
@@ -57,7 +57,7 @@ def run_recipe(
     out.mkdir(parents=True, exist_ok=True)
     (out / "run.json").write_text(json.dumps({"recipe": name, "plan": plan.model_dump()}, indent=1))
 
-    model = recipe.build(plan).to(device=device, memory_format=torch.channels_last)
+    model = recipe.build(plan).to(memory_format=torch.channels_last).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
     average = WeightAverage(model, plan.average)
     first = load_checkpoint(checkpoint, model=model, optimizer=optimizer, average=average) if resume else 0
@@ -109,7 +109,7 @@ def read_plan(out: Path) -> dict[str, Any]:
     return plan
 
 
-def write_weights(recipe: Any, plan: BasePlan, state: Mapping[str, Tensor], out: Path) -> Weights:
+def write_weights(recipe: Recipe, plan: BasePlan, state: Mapping[str, Tensor], out: Path) -> Weights:
     """Save weights with the recipe's card and a self-test; test numbers are added when they are evaluated."""
     card = recipe.card(plan)
     return add_self_test(save_weights(out / f"{card.name}.safetensors", state, card, half=True))
@@ -133,8 +133,8 @@ def write_metrics(weights: Weights, numbers: Mapping[str, float]) -> None:
     write_json(weights.path.with_suffix(".json"), card.to_json())
 
 
-def averaged_model(recipe: Any, plan: BasePlan, average: WeightAverage) -> nn.Module:
+def averaged_model(recipe: Recipe, plan: BasePlan, average: WeightAverage) -> nn.Module:
     """A network of its own with the averaged weights, in evaluation mode."""
-    model: nn.Module = recipe.build(plan)
+    model = recipe.build(plan)
     model.load_state_dict(average.state())
     return model.to(memory_format=torch.channels_last).eval()

@@ -39,7 +39,7 @@ class Plan(BasePlan):
 
     steps: PositiveInt = 4600
     warmup: NonNegativeInt = 200
-    decay: PositiveInt = 2000
+    decay: PositiveInt = 3000
     batch_size: PositiveInt = 16
     learning_rate: PositiveFloat = 2e-3
     weight_decay: NonNegativeFloat = 0.02
@@ -90,7 +90,7 @@ def batches(plan: Plan, data: Path, first_step: int) -> Iterator[Batch]:
     while True:
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
         chosen = _epoch_slice(len(train), plan, step)
-        native = torch.rand((), generator=generator) < 0.3
+        native = torch.rand((), generator=generator) < _native_share(plan, step)
         scale = 1.0 if native else random_scale(placement, generator)
         size_px = min(side_px, round(side_px * scale / 16) * 16)
         here = replace(placement, jitter=0.0) if native else placement
@@ -99,6 +99,11 @@ def batches(plan: Plan, data: Path, first_step: int) -> Iterator[Batch]:
         image = vary_appearance(batch.image, Appearance(), generator)
         yield replace(batch, image=image.contiguous(memory_format=torch.channels_last))
         step += 1
+
+
+def _native_share(plan: Plan, step: int) -> float:
+    """Share of batches at the set's own magnification: larger while the learning rate falls and details settle."""
+    return 0.3 if plan.steps - step > plan.decay else 0.5
 
 
 def _epoch_slice(count: int, plan: Plan, step: int) -> Tensor:
