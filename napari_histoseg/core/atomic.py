@@ -20,6 +20,12 @@ def write_bytes(path: Path, data: bytes) -> None:
     OSError
         When the disk is full or the folder cannot be written; the old content is untouched.
     """
+    replace_bytes(path, data)
+    sync_folder(path.parent)
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """As `write_bytes`, but after a power cut ``path`` may be back at the old content until `sync_folder`."""
     temporary = path.with_name(f"{TEMPORARY_MARK}{path.name}-{uuid.uuid4().hex[:8]}")
     try:
         with temporary.open("wb") as file:
@@ -29,7 +35,6 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:

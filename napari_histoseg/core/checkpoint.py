@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_histoseg.core.atomic import write_bytes, write_json
+from napari_histoseg.core.atomic import replace_bytes, sync_folder, write_json
 from napari_histoseg.core.planes import CHUNK_PX, FILL, PLANES, Chunk, Planes
 
 _COMPRESSION = 1
@@ -43,6 +43,7 @@ class Checkpoint:
         self._begun: set[str] = set()
         self._stored: set[Chunk] = set()
         self._unusable: set[str] = set()
+        self._unsynced: set[Path] = set()
         self._round: list[Chunk] = []
         self._round_seq: int | None = None
 
@@ -101,6 +102,9 @@ class Checkpoint:
             planes.dirty.discard(self._round.pop())
             if deadline is not None and time.monotonic() > deadline:
                 return False
+        for folder in self._unsynced:
+            sync_folder(folder)
+        self._unsynced.clear()
         _write_note(self._note_path, self._round_seq, self._shape, entry, self._stored)
         self._round_seq = None
         return True
@@ -142,8 +146,9 @@ class Checkpoint:
         # Not all parents: a project folder that was deleted meanwhile must not come back as a shell.
         path.parent.parent.mkdir(exist_ok=True)
         path.parent.mkdir(exist_ok=True)
-        write_bytes(path, gzip.compress(full.tobytes(), _COMPRESSION))
+        replace_bytes(path, gzip.compress(full.tobytes(), _COMPRESSION))
         self._stored.add(chunk)
+        self._unsynced.add(path.parent)
 
     def begin(self) -> None:
         """Make the zarr arrays that are missing or cannot be used, so that `update` need not; errors as there."""
