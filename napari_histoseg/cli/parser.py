@@ -22,18 +22,26 @@ COMMANDS = {
 }
 """Command: module of this package whose ``add_<command>(parser)`` sets arguments and ``handler``, and its help."""
 
+_DEBUG = "--debug"
 _WINDOW_USAGE = "napari-histoseg [IMAGE ...] [--project DIR]"
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments, with the function to call in ``handler``; leaves with code 2 on wrong use."""
-    words = [word for word in argv if not word.startswith("-")]
+    plain = [word for word in argv if word != _DEBUG]  # it may stand anywhere
+    words = [word for word in plain if not word.startswith("-")]
     if words and words[0] in COMMANDS:
-        return _command_parser(words[0]).parse_args(argv)
-    if "-h" in argv or "--help" in argv or "--version" in argv:
-        return _command_parser(None).parse_args(argv)
+        args = _command_parser(words[0]).parse_args(plain)
+    elif {"-h", "--help", "--version"} & set(plain):
+        args = _command_parser(None).parse_args(plain)
+    else:
+        args = _parse_window(plain)
+    args.debug = len(plain) < len(argv)
+    return args
+
+
+def _parse_window(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("napari-histoseg", usage=_WINDOW_USAGE)
-    _add_common(parser)
     _wire(parser, "window", "window")
     args = parser.parse_args(argv)
     for path in args.images:
@@ -52,13 +60,12 @@ def _command_parser(chosen: str | None) -> argparse.ArgumentParser:
         epilog=f"Without a command, a window opens: {_WINDOW_USAGE}. For research use; not a diagnostic device.",
     )
     parser.add_argument("--version", action="version", version=f"napari-histoseg {__version__}")
-    _add_common(parser)
+    parser.add_argument(_DEBUG, action="store_true", help="show where an error came from")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command, (module, text) in COMMANDS.items():
         sub = commands.add_parser(command, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if command == chosen:
             _wire(sub, module, command)
-            _add_common(sub, default=argparse.SUPPRESS)
     return parser
 
 
@@ -67,10 +74,6 @@ def _wire(parser: argparse.ArgumentParser, module: str, command: str) -> None:
         import_module(f"napari_histoseg.cli.{module}"), f"add_{command}"
     )
     add(parser)
-
-
-def _add_common(parser: argparse.ArgumentParser, default: object = False) -> None:
-    parser.add_argument("--debug", action="store_true", default=default, help="show where an error came from")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
