@@ -217,6 +217,12 @@ class Plan:
         in_view = [tile for tile in near if not tile.intersect(visible).is_empty]
         return in_view + in_strips(near[len(in_view) :], strip_px)
 
+    def fed_px(self) -> int:
+        """About how many pixels the network will be fed in all."""
+        sample = self.tiles[:: len(self.tiles) // 100 + 1]
+        fed = sum(self.pieces.fed_px(self.grid.to_model(tile, margin_px=1)) for tile in sample)
+        return fed * len(self.tiles) // len(sample)
+
     def probabilities(self, box: Box, compute: Compute) -> Iterator[tuple[Box, NDArray[np.float32]]]:
         """Probabilities (C, h, w) of a tile in image pixels, in slices of rows that bound the memory."""
         have = self.grid.to_model(box, margin_px=1)

@@ -72,6 +72,10 @@ class HaloTiles:
         core = align(box, self._multiple, self._shape)
         return align(core.pad(self._halo_px).clip(self._shape), self._multiple, self._shape)
 
+    def fed_px(self, box: Box) -> int:
+        """How many pixels ``box`` costs."""
+        return self.window(box).area
+
     def probabilities(self, box: Box, compute: Compute) -> Probabilities:
         """Probabilities (C, h, w) of ``box`` of the grid."""
         window = self.window(box)
@@ -90,17 +94,23 @@ class BlendedTiles:
         self._shape = shape
         self._side_px = side_px
         self._overlap_px = overlap_px
+        self._starts = [_starts(n, side_px, side_px - overlap_px) for n in shape]
         self._kept: OrderedDict[Box, Probabilities] = OrderedDict()
 
     @property
     def stride_px(self) -> int:
         return self._side_px - self._overlap_px
 
+    def fed_px(self, box: Box) -> int:
+        """How many pixels ``box`` costs, its neighbours sharing windows with it."""
+        height, width = (min(self._side_px, n) for n in self._shape)
+        return min(height * width, box.area * self._side_px**2 // self.stride_px**2)
+
     def windows(self, box: Box) -> list[Box]:
         """The windows that count in ``box``, row by row."""
         height, width = (min(self._side_px, n) for n in self._shape)
-        rows = _starts(self._shape[0], self._side_px, self.stride_px)
-        columns = _starts(self._shape[1], self._side_px, self.stride_px)
+        rows = [y for y in self._starts[0] if y < box.y1 and y + height > box.y0]
+        columns = [x for x in self._starts[1] if x < box.x1 and x + width > box.x0]
         windows = (Box(y, x, y + height, x + width) for y in rows for x in columns)
         return [window for window in windows if not self._used(window).intersect(box).is_empty]
 
