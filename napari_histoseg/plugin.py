@@ -46,6 +46,7 @@ class Workbench:
         self._is_open = True
         self._told = ""
         self.is_arranging = False
+        self._is_arranged = False
         self.viewer = viewer
         compat.on_window_closed(viewer, self.close)
 
@@ -57,14 +58,19 @@ class Workbench:
 
     def open_panels(self, raised: str = TABS[0]) -> None:
         """Dock all panels in their places; those that are docked stay."""
-        from napari_histoseg.widgets.parts.docks import arrange
+        from napari_histoseg.widgets.parts.docks import arrange, raise_tab
 
         if not self._is_open:
             return
+        made = len(self._panels)
         self.is_arranging = True
         docks = {name: self.viewer.window.add_plugin_dock_widget(PLUGIN, name)[0] for name in (*TABS, LEGEND)}
         self.is_arranging = False
-        arrange(docks, LEGEND, raised)
+        if len(self._panels) > made or not self._is_arranged:
+            self._is_arranged = True
+            arrange(docks, LEGEND, raised)
+        else:
+            raise_tab(docks[raised])
 
     def open_last_project(self) -> None:
         """Open the project of the last visit; when it cannot be opened the window says why and stays empty."""

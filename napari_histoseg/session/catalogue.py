@@ -39,6 +39,7 @@ class ModelInfo:
     task: str
     classes: tuple[LabelClass, ...]
     mpp: float
+    parameters_total: int
     weights: tuple[WeightsInfo, ...]
 
     def parameters(self) -> tuple[int, int]:
@@ -66,6 +67,7 @@ def model_infos() -> tuple[ModelInfo, ...]:
             task=model.spec.task,
             classes=model.spec.classes,
             mpp=model.spec.mpp,
+            parameters_total=model.spec.golden_parameters,
             weights=tuple(weights_info(weights) for weights in list_weights(model.spec.id)),
         )
         for model in list_models()

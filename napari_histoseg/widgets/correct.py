@@ -49,7 +49,9 @@ class CorrectPanel(Panel):
         self.column.addLayout(self._history_row())
         self.column.addLayout(self._review_row())
         self._counts = text_label()
-        self._counts.setToolTip("Pixels that you painted or accepted, by class; retraining learns from these")
+        self._counts.setToolTip(
+            "Pixels that you painted, by class; retraining learns from these and from what you accepted"
+        )
         self.column.addWidget(self._counts)
         self.column.addLayout(self._foot_row())
         self.column.addStretch(1)
@@ -178,7 +180,7 @@ class CorrectPanel(Panel):
         if schema is None or not any(counts.values()):
             return "Nothing corrected yet."
         told = [f"{schema.by_id(i).name} {n:,} px".replace(",", " ") for i, n in sorted(counts.items()) if n]
-        return "Corrected or accepted: " + ", ".join(told)
+        return "Corrected: " + ", ".join(told)
 
     def _next(self, has_labels: bool, corrected: int) -> str:
         if not has_labels:

@@ -26,13 +26,16 @@ class ModelsPanel(Panel):
         self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self._table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self._table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self._table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self._table.horizontalHeader().setStretchLastSection(True)
+        header = self._table.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self._table.setToolTip("Select a model to read its card")
         self._table.setMinimumHeight(120)
         for line, info in enumerate(self._infos):
             for column, text in enumerate((info.title, info.task, _weights_text(info))):
-                self._table.setItem(line, column, QTableWidgetItem(text))
+                item = QTableWidgetItem(text)
+                item.setToolTip(text)
+                self._table.setItem(line, column, item)
         self._card = text_label()
         self._use = QPushButton("Use this model")
         self._use.setToolTip("Segment with the selected model from now on")
@@ -66,12 +69,11 @@ class ModelsPanel(Panel):
 
 def card_text(info: ModelInfo) -> str:
     """What there is to know of a model, as rich text."""
-    total, trainable = info.parameters()
     rows = [
         ("Paper", info.paper),
         ("Classes", ", ".join(c.name for c in info.classes)),
         ("Looks at", f"{info.mpp:g} µm per pixel"),
-        ("Parameters", f"{total:,} ({trainable:,} trainable)".replace(",", " ")),
+        ("Parameters", f"{info.parameters_total:,} as in the paper".replace(",", " ")),
     ]
     for weights in info.weights:
         state = "" if weights.is_present else " (untrained)"
@@ -82,5 +84,5 @@ def card_text(info: ModelInfo) -> str:
 
 
 def _weights_text(info: ModelInfo) -> str:
-    present = [w.name for w in info.weights if w.is_present]
-    return ", ".join(present) if present else "untrained"
+    present = sum(w.is_present for w in info.weights)
+    return f"{present} trained" if present else "untrained"

@@ -30,11 +30,15 @@ if TYPE_CHECKING:
 _COLUMNS = (
     ("Revision", "The one in use is marked"),
     ("When", "When it was made"),
-    ("Edits", "Dice on held-out corrections before → after"),
+    ("Edits", "Dice on corrections held out of the training, before → after"),
     ("Old data", "Dice on fields verified earlier, or agreement with the parent elsewhere, before → after"),
     ("Verdict", "Promoted revisions are used; refused ones are kept but not used"),
     ("From", "The revision or weights it started from"),
 )
+
+
+_ON_EDITS = ("corrections", "seen corrections")
+_ON_OLD = ("folder", "verified", "agreement")
 
 
 class RetrainPanel(Panel):
@@ -43,6 +47,7 @@ class RetrainPanel(Panel):
     def __init__(self, session: Session, view: View) -> None:
         super().__init__(view)
         self._session = session
+        self._is_running = session.is_running("finetune")
         self._run = QPushButton("Retrain on edits")
         self._form = PlanForm()
         self._progress = ProgressRow()
@@ -54,6 +59,10 @@ class RetrainPanel(Panel):
         self._table = _table()
         self.column.addWidget(self._table)
         self.column.addLayout(self._revision_row())
+        self._copy = QPushButton("Copy as command")
+        self._copy.setToolTip("Copy the shell command that does the same as Retrain on edits")
+        self._copy.clicked.connect(self._on_copy_clicked)
+        self.column.addWidget(self._copy)
         self.column.addStretch(1)
         self._curve.hide()
         self._run.clicked.connect(self._on_run_clicked)
@@ -74,38 +83,37 @@ class RetrainPanel(Panel):
         self._back = QPushButton("Roll back")
         self._back.setToolTip("Go back to what the revision in use was made from")
         self._back.clicked.connect(self._on_back_clicked)
-        self._copy = QPushButton("Copy as command")
-        self._copy.setToolTip("Copy the shell command that does the same as Retrain on edits")
-        self._copy.clicked.connect(self._on_copy_clicked)
-        for button in (self._use, self._back, self._copy):
+        for button in (self._use, self._back):
             row.addWidget(button)
         return row
 
     # -- what is heard ---------------------------------------------------------------------------------------------
 
     def _on_run_clicked(self) -> None:
-        if self._session.is_running("finetune"):
+        if self._is_running:
             self._session.cancel("finetune")
             return
         plan = self._form.plan()
         with self.telling():
             self._session.retrain(plan)
-            self._curve.clear()
-            self._curve.set_total(plan.steps)
-            self._curve.show()
-            self._result.hide()
 
     def _on_job_changed(self, status: JobStatus) -> None:
         if status.kind != "finetune":
             return
+        self._is_running = not status.is_over
         self._progress.show_status(status)
+        if status.state == "queued":
+            self._curve.clear()
+            self._curve.show()
+            self._result.hide()
+        self._curve.set_total(status.total)
         if status.state in ("cancelled", "failed"):
             self._say(status.message)
         self._refresh_button()
 
     def _on_revision_added(self, revision: Revision) -> None:
         verb = "is in use now" if revision.verdict == "promoted" else "is kept but not used"
-        self._say(f"<b>{revision.id} {verb}.</b> {html.escape(revision.reason)}<br>{numbers(revision)}")
+        self._say(f"<b>{revision.id} {verb}.</b> {html.escape(revision.reason)}")
         self._refresh()
 
     def _on_project_changed(self) -> None:
@@ -153,8 +161,8 @@ class RetrainPanel(Panel):
         cells = (
             revision.id + (" ✓" if is_active else ""),
             clock(revision.created_at),
-            _change(revision.metrics.get("heldout")),
-            _change(revision.metrics.get("reference")),
+            change(revision, *_ON_EDITS),
+            change(revision, *_ON_OLD),
             revision.verdict,
             revision.parent or "",
         )
@@ -168,7 +176,7 @@ class RetrainPanel(Panel):
 
     def _refresh_button(self) -> None:
         session = self._session
-        is_running = session.is_running("finetune")
+        is_running = self._is_running
         corrected = self._corrected()
         is_ready = session.active is not None and corrected > 0
         self._run.setText("Cancel" if is_running else "Retrain on edits")
@@ -185,7 +193,7 @@ class RetrainPanel(Panel):
         project = self._session.project
         if project is None:
             return 0
-        return sum(sum(self._session.counts(entry.id).values()) for entry in project.images)
+        return sum(project.edit_count(entry.id) for entry in project.images)
 
     def _next(self, is_running: bool, corrected: int) -> str:
         if is_running:
@@ -197,20 +205,12 @@ class RetrainPanel(Panel):
         return "press Retrain on edits; it learns only from what you painted or accepted."
 
 
-def numbers(revision: Revision) -> str:
-    """The numbers before and after as one line."""
-    told = []
-    for key, name in (("heldout", "Held-out corrections"), ("reference", "Old data")):
-        scores: Any = revision.metrics.get(key)
-        if isinstance(scores, dict) and scores.get("before") is not None:
-            told.append(f"{name}: {_change(scores)} (n = {scores.get('n', '?')})")
-    return "; ".join(told)
-
-
-def _change(scores: Any) -> str:
-    if not isinstance(scores, dict) or scores.get("before") is None or scores.get("after") is None:
+def change(revision: Revision, *kinds: str) -> str:
+    """``before → after`` of the first of the kinds of score that the revision has."""
+    scores: Any = next((revision.metrics[kind] for kind in kinds if kind in revision.metrics), None)
+    if scores is None:
         return "–"
-    return f"{scores['before']:.3f} → {scores['after']:.3f}"
+    return f"{scores['before']:.3f} → {scores['after']:.3f} (n = {scores['n']})"
 
 
 def _table() -> QTableWidget:

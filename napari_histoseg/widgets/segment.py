@@ -29,6 +29,7 @@ class SegmentPanel(Panel):
         self._session = session
         self._models: tuple[ModelInfo, ...] = session.models()
         self._estimate = ""
+        self._is_running = session.is_running("predict")
         self._project = ProjectRow(session, view)
         self.column.insertWidget(0, self._project)
         self._build_form()
@@ -111,6 +112,7 @@ class SegmentPanel(Panel):
 
     def _on_job_changed(self, status: JobStatus) -> None:
         if status.kind == "predict":
+            self._is_running = not status.is_over
             self._progress.show_status(status)
             self._refresh()
 
@@ -123,7 +125,7 @@ class SegmentPanel(Panel):
         self._refresh()
 
     def _on_run_clicked(self) -> None:
-        if self._session.is_running("predict"):
+        if self._is_running:
             self._session.cancel("predict")
         else:
             self._view.segment()
@@ -177,7 +179,7 @@ class SegmentPanel(Panel):
         self._card.setText(self._card_text())
         self._notes.setText(" ".join(view.images.notes))
         self._notes.setVisible(bool(view.images.notes))
-        is_running = session.is_running("predict")
+        is_running = self._is_running
         is_ready = view.images.current is not None and session.active is not None and mpp is not None
         self._run.setText("Cancel" if is_running else "Segment")
         self._run.setEnabled(is_running or is_ready)

@@ -31,8 +31,8 @@ class LossCurve(QWidget):
         self.update()
 
     def set_total(self, steps: int) -> None:
-        """Length of the horizontal axis."""
-        self._total = steps
+        """Length of the horizontal axis; 0 is ignored."""
+        self._total = steps or self._total
 
     def add(self, step: int, loss: float) -> None:
         """Append one value."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QTabWidget
 
 _SHARES = (3, 1)
 
@@ -33,5 +33,13 @@ def arrange(docks: Mapping[str, QDockWidget], below: str, raised: str) -> None:
     for title, dock in docks.items():
         dock.setWindowTitle(title)
         dock.show()
+    for bar in window.findChildren(QTabBar):
+        bar.setDrawBase(False)
     window.resizeDocks([tabs[0], docks[below]], [share * 100 for share in _SHARES], Qt.Orientation.Vertical)
-    docks[raised].raise_()
+    raise_tab(docks[raised])
+
+
+def raise_tab(dock: QDockWidget) -> None:
+    """Bring a dock to the front of its tabs."""
+    dock.show()
+    dock.raise_()

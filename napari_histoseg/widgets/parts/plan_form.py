@@ -11,6 +11,7 @@ from superqt import QCollapsible
 
 from napari_histoseg.learning.plan import FineTunePlan
 
+_FIELD_PX = 120
 _FIRST = ("steps", "minutes")
 
 
@@ -28,6 +29,8 @@ class PlanForm(QWidget):
         for name, info in FineTunePlan.model_fields.items():
             field = _field(info)
             label = QLabel(info.title or name)
+            label.setWordWrap(True)
+            field.setMaximumWidth(_FIELD_PX)
             label.setToolTip(info.description or "")
             field.setToolTip(info.description or "")
             self._fields[name] = field
@@ -35,6 +38,7 @@ class PlanForm(QWidget):
         advanced = QCollapsible("Advanced")
         advanced.setContent(rest_body)
         advanced.setDuration(0)
+        advanced.collapse(animate=False)
         first.addRow(advanced)
 
     def plan(self) -> FineTunePlan:

@@ -47,7 +47,8 @@ class ProgressRow(QWidget):
         words = [f"{status.done} of {status.total} {UNITS[status.kind]}"]
         elapsed = time.monotonic() - self._started
         if status.done > 0 and elapsed > 0.5:
-            words.append(f"{status.done / elapsed:.1f} per s")
+            rate = status.done / elapsed
+            words.append(f"{rate:.1f} per s" if rate >= 1 else f"{1 / rate:.1f} s each")
         if status.eta_s is not None:
             words.append(f"{duration(status.eta_s)} left")
         return ", ".join(words)
