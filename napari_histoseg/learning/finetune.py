@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from napari_histoseg.core.errors import InputError, ResourceError
 from napari_histoseg.core.schema import IGNORE, LabelClass
 from napari_histoseg.jobs.job import Job, Progress
+from napari_histoseg.jobs.lane import check_cancelled
 from napari_histoseg.learning.adam import Adam
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.fields import Field, fields_of
@@ -44,7 +45,6 @@ from napari_histoseg.models.weights import Weights, build_network
 
 T = TypeVar("T")
 
-_BLENDS = (1.0, 0.75, 0.5, 0.25)
 _AVERAGE_DECAY = 0.95
 
 
@@ -133,9 +133,10 @@ def finetune(request: FineTuneRequest) -> Job[FineTuneResult]:
     """Train a candidate on the snapshot and judge it; nothing is written.
 
     Only edited and verified pixels teach: everywhere else the loss and its gradient are exactly zero. Three named
-    terms guard old skill: replay of what earlier rounds learned, the parent's answer as a soft target on images that
-    nobody corrected (or far from corrections), and a pull to the parent's weights. Batch-norm statistics stay the
-    parent's. The candidate is the blend of parent and trained weights (Wortsman et al. 2022) that scores best.
+    terms guard old skill: replay of what earlier rounds learned, the parent's answer as a soft target where nobody has
+    corrected it (`guard_tiles`), and a pull to the parent's weights. Batch-norm statistics stay the parent's. The
+    candidate lies between parent and trained weights (Wortsman et al. 2022), which keeps more old skill than either a
+    smaller learning rate or fewer steps.
 
     Yields
     ------
@@ -156,6 +157,7 @@ def finetune(request: FineTuneRequest) -> Job[FineTuneResult]:
         network = build_network(request.parent)
         network.to(memory_format=torch.channels_last)  # a third faster on a CPU
         model = network.to(request.device)
+    _heed_cancelling(model)
     parent = {key: value.detach().clone() for key, value in model.state_dict().items()}
     studio = _Studio(request, spec, model)
     yield Progress(0, plan.steps, "Collecting the corrections.")
@@ -170,11 +172,10 @@ def finetune(request: FineTuneRequest) -> Job[FineTuneResult]:
     probes = correction_probes(fields, masks, plan.seed) + agreement_probes(guards)
     reference = yield from _collected(request.snapshot.reference, studio, channels, margin_px=plan.tile_px // 2)
     probes += folder_probes(reference, plan.seed)
-    before = yield from studio.confusions(probes)
+    before = yield from studio.confusions(probes, done=0)
     batches = training_batches(fields, masks, guards, plan=plan, num_classes=len(request.parent.classes))
     losses, trained = yield from _trained(studio, batches, parent)
-    state, blend, scores = yield from _best_blend(studio, probes, before, parent, trained)
-    verdict = judge(scores, tolerance=plan.tolerance, max_change=plan.max_change)
+    state, blend, scores, verdict = yield from _candidate(studio, probes, before, parent, trained)
     cpu = {key: value.cpu() for key, value in state.items()}
     return FineTuneResult(
         cpu,
@@ -234,13 +235,13 @@ class _Studio:
                 normalisation=self.request.parent.card.normalisation,
             )
 
-    def confusions(self, probes: Sequence[Probe]) -> Generator[Progress, None, list[Matrix]]:
+    def confusions(self, probes: Sequence[Probe], *, done: int) -> Generator[Progress, None, list[Matrix]]:
         """Confusion matrix of the network's answer on each probe."""
-        found = []
+        found: list[Matrix] = []
         for probe in probes:
             answer = self.probabilities(probe.pixels)
             found.append(confusion_matrix(probe.labels, answer.argmax(axis=0), num_classes=len(answer)))
-            yield Progress(len(found), len(probes), "Judging.")
+            yield Progress(done, self.plan.steps, f"Judging region {len(found)} of {len(probes)}.")
         return found
 
     @contextmanager
@@ -339,29 +340,24 @@ def finetune_loss(logits: Tensor, batch: Batch, plan: FineTunePlan) -> Tensor:
     return value
 
 
-def _best_blend(
+def _candidate(
     studio: _Studio,
     probes: Sequence[Probe],
     before: Sequence[Matrix],
     parent: Mapping[str, Tensor],
     trained: Mapping[str, Tensor],
-) -> Generator[Progress, None, tuple[dict[str, Tensor], float, list[Score]]]:
-    """The blend with the best mean Dice among those that pass the gate; the nearest to the parent when none does."""
+) -> Generator[Progress, None, tuple[dict[str, Tensor], float, list[Score], Verdict]]:
+    """The planned blend, or the one half as far from the parent when the gate refuses the first."""
     plan = studio.plan
-    best: tuple[dict[str, Tensor], float, list[Score]] | None = None
-    best_gain = -1.0
-    for share in _BLENDS:
+    for share in (plan.blend, plan.blend / 2):
         state = blended(parent, trained, share)
         studio.model.load_state_dict(state)
-        after = yield from studio.confusions(probes)
+        after = yield from studio.confusions(probes, done=plan.steps)
         scores = score(probes, before, after)
-        gain = float(np.mean([s.after for s in scores if s.kind != "agreement"] or [0.0]))
-        passes = judge(scores, tolerance=plan.tolerance, max_change=plan.max_change).promoted
-        if best is None or (passes and gain > best_gain):
-            best = (state, share, scores)
-            best_gain = gain if passes else -1.0
-    assert best is not None
-    return best
+        verdict = judge(scores, tolerance=plan.tolerance, max_change=plan.max_change)
+        if verdict.promoted:
+            break
+    return state, share, scores, verdict
 
 
 def blended(parent: Mapping[str, Tensor], trained: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
@@ -370,6 +366,19 @@ def blended(parent: Mapping[str, Tensor], trained: Mapping[str, Tensor], share: 
         key: torch.lerp(old, trained[key], share) if old.is_floating_point() else old.clone()
         for key, old in parent.items()
     }
+
+
+def _heed_cancelling(model: nn.Module) -> None:
+    """Let a cancelled job break off between two layers, forward and backward, of a network with slow steps."""
+
+    def heed(_layer: nn.Module, _inputs: Any, output: Any) -> None:
+        check_cancelled()
+        if isinstance(output, Tensor) and output.requires_grad:
+            output.register_hook(lambda _gradient: check_cancelled())  # type: ignore[no-untyped-call]
+
+    for layer in model.modules():
+        if next(layer.children(), None) is None:
+            layer.register_forward_hook(heed)
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from napari_histoseg.core.image import ImageRef
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.learning.fields import Field, grid_shape, read_on_grid
 
-FAR_PX = 32
-"""Unreviewed pixels nearer to a correction than this are free to follow it."""
+NEAR_PX = 8
+"""Unreviewed pixels nearer to a correction than this (in model pixels) are free to follow it."""
 
-_MAX_TILES = 48
+_MAX_SEEN = 32
+_MAX_OTHERS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +49,11 @@ def guard_tiles(
     probabilities: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     seed: int,
 ) -> Iterator[GuardTile]:
-    """Tiles of images that nobody corrected; without such images, of what lies far from the corrections.
+    """Tiles on which the parent's answer is kept: what the person saw and left, and some of their other images.
 
-    The user's other images come first because corrected images are where the parent is known to be wrong: its answer
-    far from a correction is likely to hold the same mistake, and keeping it would work against the correction.
+    Most come from the corrected images themselves, around the corrections: there a person has looked and painted over
+    mistakes, so what they left is more likely right than what nobody has looked at. Where the parent is wrong in the
+    same way on images not looked at yet, holding on to its answer there would work against the corrections.
 
     Parameters
     ----------
@@ -70,28 +72,25 @@ def guard_tiles(
     GuardTile
     """
     rng = np.random.default_rng(seed)
-    known = [(image, image.mpp / mpp) for image in others if image.mpp is not None]
-    if known:
-        for k in range(_MAX_TILES):
-            image, scale = known[k % len(known)]
-            pixels = read_on_grid(image, _random_box(grid_shape(image, scale), tile_px, rng), scale)
-            yield GuardTile(pixels, probabilities(pixels), np.ones(pixels.shape[:2], np.float32))
-        return
     places = [(field, box) for field in fields for box in _unreviewed_boxes(field, tile_px)]
-    order = rng.permutation(len(places))[:_MAX_TILES]
-    for field, box in (places[k] for k in order):
+    for field, box in (places[k] for k in rng.permutation(len(places))[:_MAX_SEEN]):
         pixels = field.pixels[box.slices]
         yield GuardTile(pixels, probabilities(pixels), far_from_labels(field)[box.slices].astype(np.float32))
+    known = [(image, image.mpp / mpp) for image in others if image.mpp is not None]
+    for k in range(_MAX_OTHERS if known else 0):
+        image, scale = known[k % len(known)]
+        pixels = read_on_grid(image, _random_box(grid_shape(image, scale), tile_px, rng), scale)
+        yield GuardTile(pixels, probabilities(pixels), np.ones(pixels.shape[:2], np.float32))
 
 
 def far_from_labels(field: Field) -> NDArray[np.bool_]:
-    """Pixels of a field more than ``FAR_PX`` model pixels away from every vouched-for pixel, shape (h, w)."""
+    """Pixels of a field more than ``NEAR_PX`` model pixels away from every vouched-for pixel, shape (h, w)."""
     from scipy import ndimage
 
     known = field.labels != IGNORE
     if not known.any():
         return np.ones(known.shape, bool)
-    far: NDArray[np.bool_] = ndimage.distance_transform_edt(~known) > FAR_PX
+    far: NDArray[np.bool_] = ndimage.distance_transform_edt(~known) > NEAR_PX
     return far
 
 

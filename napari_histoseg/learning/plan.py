@@ -43,11 +43,11 @@ class FineTunePlan(BaseModel):
         description="Share of tiles taken from what earlier rounds have learned already, so that it is not forgotten.",
     )
     distill_weight: float = Field(
-        1.0,
+        5.0,
         ge=0,
         le=100,
         title="Keep the old answer elsewhere",
-        description="Pull towards the parent's own answer on images, or far from edits, where nobody has corrected it.",
+        description="Pull towards the parent's own answer where nobody has corrected it.",
     )
     anchor: float = Field(
         0.01,
@@ -55,6 +55,13 @@ class FineTunePlan(BaseModel):
         le=100,
         title="Pull to the parent's weights",
         description="Strength of the spring that ties each weight to the parent's.",
+    )
+    blend: float = Field(
+        0.6,
+        gt=0,
+        le=1,
+        title="Way from the parent",
+        description="1 takes the trained weights as they are, less mixes in the parent's, which keeps more old skill.",
     )
     stain_jitter: float = Field(
         0.1, ge=0, le=1, title="Stain jitter", description="Random change of the stain's strength in each tile."
