@@ -2,7 +2,7 @@
 # Sets up napari-histoseg beside this file and runs it:
 #
 #   bash start.sh ARGS…   napari-histoseg ARGS… (demo, predict, project, …; --help lists them)
-#   bash start.sh test    every check and every test
+#   bash start.sh test    every check and every test (with arguments: pytest with these)
 #
 # The environment is .venv in this folder. System libraries are installed only where apt-get exists and only
 # those that are missing. PYTHON=/path/to/python3 chooses another interpreter (3.11 or newer).
@@ -71,6 +71,10 @@ run_tests() {
     export PATH=$bin:$PATH QT_LOGGING_RULES='*.debug=false' LIBGL_ALWAYS_SOFTWARE=1
     local screen=(xvfb-run --auto-servernum --server-args='-screen 0 1366x768x24')
     if ! command -v xvfb-run >/dev/null; then screen=(); fi
+    if [ $# -gt 0 ]; then
+        "${screen[@]}" pytest "$@"
+        return
+    fi
     say 'ruff'
     ruff check .
     ruff format --check .
@@ -81,9 +85,9 @@ run_tests() {
     say 'plugin manifest'
     npe2 validate napari_histoseg/napari.yaml
     say 'pytest with PyQt5'
-    QT_API=pyqt5 PYTEST_QT_API=pyqt5 "${screen[@]}" pytest "$@"
+    QT_API=pyqt5 PYTEST_QT_API=pyqt5 "${screen[@]}" pytest
     say 'window tests with PyQt6'
-    QT_API=pyqt6 PYTEST_QT_API=pyqt6 "${screen[@]}" pytest -m both_bindings "$@"
+    QT_API=pyqt6 PYTEST_QT_API=pyqt6 "${screen[@]}" pytest -m both_bindings
 }
 
 install_system_libraries "${1:-}"
