@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.image import ImageRef
+from napari_histoseg.inference.predict import PredictRequest, predict
 from napari_histoseg.jobs.lane import Priority
 from napari_histoseg.session.status import ActiveModel, Clock, JobState, JobStatus
 
@@ -57,19 +58,20 @@ class Segmenter:
     def __init__(
         self,
         lane: Lane,
+        predictors: Predictors,
         *,
         on_status: Callable[[JobStatus], None],
         on_labels: Callable[[str, Box], None],
         on_error: Callable[[Exception], None],
     ) -> None:
         self._lane = lane
+        self._predictors = predictors
         self._on_status = on_status
         self._on_labels = on_labels
         self._on_error = on_error
         self._generation = 0
         self._queue: deque[SegmentTask] = deque()
         self._run: _Run | None = None
-        self._predictors: Predictors | None = None
 
     @property
     def is_running(self) -> bool:
@@ -115,8 +117,6 @@ class Segmenter:
 
             return deliver
 
-        from napari_histoseg.inference.predict import PredictRequest, predict
-
         task = run.task
         request = PredictRequest(
             image=task.image,
@@ -128,19 +128,12 @@ class Segmenter:
             generation=run.generation,
         )
         run.ticket = self._lane.submit(
-            partial(predict, request, self._loaded_predictors()),
+            partial(predict, request, self._predictors),
             priority=priority,
             on_progress=guarded(self._on_progress),
             on_done=guarded(self._on_done),
             on_error=guarded(self._on_failure),
         )
-
-    def _loaded_predictors(self) -> Predictors:
-        from napari_histoseg.inference.predict import Predictors
-
-        if self._predictors is None:
-            self._predictors = Predictors()
-        return self._predictors
 
     def _on_progress(self, progress: Progress) -> None:
         run = self._run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -10,8 +11,9 @@ from psygnal import Signal
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.errors import HistosegError, InputError, ProjectError
 from napari_histoseg.core.schemas import EPITHELIUM
+from napari_histoseg.inference.predict import Predictors
 from napari_histoseg.inference.recover import recover_memory
-from napari_histoseg.jobs.lane import Lane
+from napari_histoseg.jobs.lane import Lane, Priority
 from napari_histoseg.session import choosing
 from napari_histoseg.session.catalogue import ModelInfo, class_table, has_common_class, model_infos, schema_of
 from napari_histoseg.session.commands import finetune_command, predict_command
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from napari_histoseg.core.project import Project
     from napari_histoseg.core.revision import Revision
     from napari_histoseg.core.schema import LabelSchema
+    from napari_histoseg.jobs.lane import Ticket
     from napari_histoseg.learning.plan import FineTunePlan
 
 _log = logging.getLogger(__name__)
@@ -44,6 +47,8 @@ class Session(Review):
 
     model_changed = Signal()
     """``active`` is another model, other weights or another revision."""
+    estimated = Signal()
+    """``estimate`` knows more than before."""
     job_changed = Signal(object)
     """``JobStatus``"""
     loss_added = Signal(int, float)
@@ -57,8 +62,11 @@ class Session(Review):
         self._device = device
         self._is_beside_viewer = is_beside_viewer
         self._active: ActiveModel | None = None
+        self._predictors = Predictors()
+        self._measuring: Ticket | None = None
         self._segmenter = Segmenter(
             self._lane,
+            self._predictors,
             on_status=self.job_changed.emit,
             on_labels=self.labels_changed.emit,
             on_error=self._on_job_error,
@@ -161,12 +169,32 @@ class Session(Review):
         return self._active
 
     def estimate(self, image_id: str) -> float | None:
-        """Seconds that segmenting the whole image will take on this machine; None when that cannot be told."""
+        """Seconds that segmenting the whole image will take on this machine.
+
+        None when that is not known: without a model or µm per pixel never, otherwise until the model has been loaded
+        and timed in the background, which starts now and ends with ``estimated``.
+        """
         from napari_histoseg.inference.estimate import estimate
 
-        if self._active is None or self._need_project().image(image_id).mpp is None:
+        model = self._active
+        if model is None or self._need_project().image(image_id).mpp is None:
             return None
-        return estimate(self._active.spec, self._active.weights, self.image_ref(image_id), self._device)
+        seconds = estimate(model.spec, model.weights, self.image_ref(image_id), self._device)
+        if seconds is None:
+            self._measure(model)
+        return seconds
+
+    def _measure(self, model: ActiveModel) -> None:
+        from napari_histoseg.inference.estimate import measure
+
+        if self._measuring is not None and not self._measuring.is_finished:
+            return
+        self._measuring = self._lane.submit(
+            partial(measure, model.weights, self._device, self._predictors),
+            priority=Priority.USER,
+            on_done=lambda _rate: self.estimated.emit(),
+            on_error=self._on_job_error,
+        )
 
     # -- segmenting ------------------------------------------------------------------------------------------------
 

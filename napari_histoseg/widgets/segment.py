@@ -90,6 +90,7 @@ class SegmentPanel(Panel):
         self.listen(view.labels_shown, self._refresh)
         self.listen(session.project_changed, self._on_project_changed)
         self.listen(session.model_changed, self._on_model_changed)
+        self.listen(session.estimated, self._show_estimate)
         self.listen(session.job_changed, self._on_job_changed)
         self.listen(session.edited, self._project.refresh)
 

@@ -111,6 +111,18 @@ def test_unknown_resolution_is_asked_for_and_remembered(ready: Ready, tmp_path: 
     assert session.displayed(image_id).max() < IGNORE
 
 
+def test_the_time_left_is_known_once_the_model_was_timed(ready: Ready) -> None:
+    session, image_id = ready
+    seen: list[bool] = []
+    session.estimated.connect(lambda: seen.append(True))
+    assert session.estimate(image_id) is None
+    assert session.estimate(image_id) is None, "a second question starts no second measurement"
+    wait(session)
+    assert seen == [True]
+    seconds = session.estimate(image_id)
+    assert seconds is not None and 0 < seconds < 30
+
+
 def test_cancel_keeps_what_is_done(session: Session, tiny_weights: Path, tmp_path: Path) -> None:
     session.create_project(tmp_path / "a.histoseg")
     session.choose_model("unet", str(tiny_weights))
