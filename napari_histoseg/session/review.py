@@ -243,11 +243,13 @@ class Review:
         return edit
 
     def import_labels(self, image_id: str, labels: NDArray[np.uint8], *, verified: bool) -> Edit | None:
-        """Bring in a whole label array of the project's schema, as verified truth or as edits."""
+        """Bring in a whole label array of the project's schema, as verified truth or as a proposal."""
         edit = self._need_project().import_labels(image_id, labels, verified=verified)
         if edit is not None:
             self.labels_changed.emit(image_id, edit.box)
             self.edited.emit(edit)
+        elif not verified:
+            self.labels_changed.emit(image_id, Box.of_shape(labels.shape))
         return edit
 
     def counts(self, image_id: str) -> dict[int, int]:
