@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from napari_histoseg.core.atomic import write_json
+from napari_histoseg.core.errors import ProjectError
 from napari_histoseg.core.project import SUFFIX
 
 RECENT = 10
@@ -22,9 +24,26 @@ def data_folder() -> Path:
     return platformdirs.user_data_path("napari-histoseg", appauthor=False)
 
 
-def new_project_path() -> Path:
-    """A free name for a project in the user's data folder, by date and time."""
+def projects_folder() -> Path:
+    """Where projects go that nobody gave a place, made when it is missing.
+
+    Raises
+    ------
+    ProjectError
+        When it cannot be made.
+    """
     folder = data_folder() / "projects"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ProjectError(
+            f"The folder for your projects, '{folder}', cannot be made ({error.strerror}); create a project elsewhere."
+        ) from error
+    return folder
+
+
+def new_project_path(folder: Path) -> Path:
+    """A free name for a project in a folder, by date and time."""
     stem = time.strftime("%Y-%m-%d %H.%M.%S")
     names = (f"{stem}{'' if k == 1 else f' ({k})'}{SUFFIX}" for k in range(1, 10_000))
     return next(path for name in names if not (path := folder / name).exists())
@@ -71,5 +90,6 @@ def _read() -> dict[str, Any]:
 
 def _write(memory: dict[str, Any]) -> None:
     folder = data_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "recent.json", memory)
+    with suppress(OSError):  # a full disk or a read-only home must not keep a project from opening
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "recent.json", memory)

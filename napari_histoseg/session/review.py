@@ -42,6 +42,7 @@ class Review:
     def __init__(self) -> None:
         self._project: Project | None = None
         self._is_automatic = False
+        self._told_notes = 0
         self._visible: dict[str, Box] = {}
         self._last_image_id: str | None = None
 
@@ -67,8 +68,8 @@ class Review:
         return None if self._project is None else self._project.last_saved_at
 
     def default_project_path(self) -> Path:
-        """A free folder name in the user's data folder."""
-        return places.new_project_path()
+        """A free folder name in the user's data folder; ``ProjectError`` when that cannot be made."""
+        return places.new_project_path(places.projects_folder())
 
     def recent_projects(self) -> tuple[Path, ...]:
         """Projects that were open lately and still exist, the latest first."""
@@ -119,12 +120,18 @@ class Review:
         places.remember_project(project.path)
         self._after_opening(project)
         self.project_changed.emit()
-        for note in project.notes:
-            self.message.emit("warning", note)
+        self._told_notes = 0
+        self._tell_notes(project)
         return project
 
+    def _tell_notes(self, project: Project) -> None:
+        """What the project had to repair; some of it shows only when an image's labels are loaded."""
+        notes = project.notes[self._told_notes :]
+        self._told_notes += len(notes)
+        for note in notes:
+            self.message.emit("warning", note)
+
     def _create_automatic(self, schema: LabelSchema) -> None:
-        places.data_folder().joinpath("projects").mkdir(parents=True, exist_ok=True)
         self._use(Project.create(self.default_project_path(), schema))
         self._is_automatic = True
 
@@ -261,4 +268,7 @@ class Review:
         return self._need_project().class_shares(image_id)
 
     def _planes(self, image_id: str) -> Planes:
-        return self._need_project().planes(image_id)
+        project = self._need_project()
+        planes = project.planes(image_id)
+        self._tell_notes(project)
+        return planes

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
+from napari_histoseg.core.errors import HistosegError
 from napari_histoseg.core.image import ImageRef
 from napari_histoseg.inference.predict import PredictRequest, predict
 from napari_histoseg.jobs.lane import Priority
@@ -112,8 +113,12 @@ class Segmenter:
 
         def guarded(act: Callable[[Any], None]) -> Callable[[Any], None]:
             def deliver(value: Any) -> None:
-                if self._run is run:
+                if self._run is not run:
+                    return
+                try:
                     act(value)
+                except HistosegError as error:  # the project cannot be written any more
+                    self._on_failure(error)
 
             return deliver
 
@@ -169,9 +174,12 @@ class Segmenter:
             return
         if run.ticket is not None:
             run.ticket.cancel()
-        run.task.project.end_run(run.run_id, state)
         self._report(state, message)
         self._run = None
+        try:
+            run.task.project.end_run(run.run_id, state)
+        except HistosegError as error:
+            self._on_error(error)
 
     def _report(self, state: JobState, message: str) -> None:
         run = self._run

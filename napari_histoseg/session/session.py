@@ -270,8 +270,15 @@ class Session(Review):
         )
 
     def _on_retrained(self, outcome: RetrainOutcome) -> None:
-        revision, project = outcome.revision, self._need_project()
-        self.revision_added.emit(revision)
+        self.revision_added.emit(outcome.revision)
+        try:
+            self._take_over(outcome.revision)
+        except HistosegError as error:
+            self.message.emit("error", str(error))
+
+    def _take_over(self, revision: Revision) -> None:
+        """Use a promoted revision, unless the person has turned elsewhere meanwhile."""
+        project = self._need_project()
         if revision.verdict != "promoted":
             self.message.emit("warning", revision.reason)
         elif (project.revisions.active(revision.model_id) or revision.parent) != revision.parent:

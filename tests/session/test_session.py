@@ -184,6 +184,22 @@ def test_a_failing_image_becomes_a_sentence(ready: Ready) -> None:
     assert told == [("error", "'torn.tif' cannot be read; copy it again.")]
 
 
+def test_a_disk_that_fills_up_during_a_run_ends_it_with_a_sentence(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, image_id = ready
+    seen, told = statuses(session), messages(session)
+    session.segment(image_id)
+
+    def full(*_args: object, **_options: object) -> None:
+        raise ProjectError("The disk is full; free some space.")
+
+    monkeypatch.setattr(session.project, "propose", full)
+    wait(session)
+    assert seen[-1].state == "failed" and ("error", "The disk is full; free some space.") in told
+    assert not session.is_running("predict")
+
+
 # classes
 
 
