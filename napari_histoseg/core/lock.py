@@ -30,7 +30,7 @@ class FolderLock:
     ProjectLockedError
         When somebody else holds it; the sentence says who, where known.
     OSError
-        When the file cannot be written.
+        When the file cannot be written, or the disk knows no locks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,13 +38,16 @@ class FolderLock:
         self._file: BinaryIO | None = path.open("r+b") if path.exists() else path.open("w+b")
         try:
             _lock(self._file)
-        except OSError:
+        except (BlockingIOError, PermissionError):
             holder = _describe(self._file.read(4096))
             self._file.close()
             raise ProjectLockedError(
                 f"The project '{path.parent}' is open in another window ({holder}); close it there, "
                 "or open it here for reading only."
             ) from None
+        except OSError:
+            self._file.close()
+            raise
         self._write({"pid": os.getpid(), "host": socket.gethostname(), "user": user_name(), "since": time.time()})
 
     def release(self) -> None:

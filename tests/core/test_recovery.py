@@ -132,6 +132,18 @@ def test_a_lock_of_another_process_is_seen(tmp_path: Path) -> None:
     Project.open(tmp_path / "p").close()
 
 
+def test_a_disk_without_locks_is_read_only(closed: tuple[Path, str, list[np.ndarray]], monkeypatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with Project.open(closed[0]) as project:
+        assert project.read_only and "No locks available" in project.notes[0]
+        assert_labels(project, closed[1], closed[2])
+
+
 # what is not a project, or too new ------------------------------------------------------------------------------------
 
 
