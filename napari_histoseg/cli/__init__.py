@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
-from types import FrameType
 
 from napari_histoseg.cli.parser import parse
 from napari_histoseg.core.errors import HistosegError
@@ -24,8 +21,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         Arguments without the program's name; by default those of the process.
     """
     args = parse(sys.argv[1:] if argv is None else list(argv))
-    with suppress(ValueError):  # not on the main thread, so signals go elsewhere
-        signal.signal(signal.SIGTERM, _interrupt)
     try:
         code: int = args.handler(args)
     except KeyboardInterrupt:
@@ -51,7 +46,3 @@ def _sentence(error: Exception) -> str:
         where = f" '{error.filename}'" if error.filename else ""
         return f"{error.strerror}{where}; check the place and its permissions."
     return f"something unexpected happened ({type(error).__name__}: {error}); run again with --debug to see where."
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

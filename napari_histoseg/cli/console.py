@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 import time
+from types import FrameType
 from typing import Any, TypeVar
 
 from napari_histoseg.jobs.job import Job, Progress, run_job
@@ -39,12 +42,23 @@ def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
 
 
 def follow(job: Job[T], title: str) -> T:
-    """Run a job to its end with a progress bar on a terminal, and now and then a line elsewhere."""
+    """Run a job to its end with a progress bar on a terminal, and now and then a line elsewhere.
+
+    A scheduler's request to end (SIGTERM) closes the job as Ctrl+C does.
+    """
     meter = _Bar(title) if sys.stderr.isatty() else _Lines(title)
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _interrupt) if is_main else None
     try:
         return run_job(job, meter.show)
     finally:
         meter.close()
+        if is_main:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 class _Bar:
