@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ from napari_histoseg.core.schema import LabelSchema
 
 Ring = list[tuple[int, int]]
 """Closed outline as (x, y) pixel corners; the last point repeats the first."""
+
+Run = tuple[int, tuple[int, int], tuple[int, int]]
+
+_STRIP_PX = 1024
 
 
 def feature_collection(labels: NDArray[np.uint8], schema: LabelSchema) -> dict[str, Any]:
@@ -61,10 +66,9 @@ def polygons(mask: NDArray[np.bool_]) -> list[list[Ring]]:
 
 def _rings(components: NDArray[np.int32]) -> list[tuple[int, Ring]]:
     """Every simple ring with the component it bounds, the component on the right of the way (y points down)."""
-    runs = _runs(components)
     found: list[tuple[int, Ring]] = []
     starts: dict[tuple[int, tuple[int, int]], list[tuple[int, int]]] = defaultdict(list)
-    for component, begin, end in runs:
+    for component, begin, end in _runs(components):
         starts[component, begin].append(end)
     while starts:
         component, first = next(iter(starts))
@@ -88,21 +92,29 @@ def _rings(components: NDArray[np.int32]) -> list[tuple[int, Ring]]:
     return found
 
 
-def _runs(components: NDArray[np.int32]) -> list[tuple[int, tuple[int, int], tuple[int, int]]]:
-    """Straight pieces of all outlines: (component, begin, end) in (x, y), the component on the right."""
-    padded = np.pad(components, 1)
-    above, below = padded[:-1, 1:-1], padded[1:, 1:-1]
-    left, right = padded[1:-1, :-1], padded[1:-1, 1:]
-    runs: list[tuple[int, tuple[int, int], tuple[int, int]]] = []
-    for line, start, stop, component in _lines(np.where(below != above, below, 0)):
-        runs.append((component, (start, line), (stop, line)))
-    for line, start, stop, component in _lines(np.where(below != above, above, 0)):
-        runs.append((component, (stop, line), (start, line)))
-    for line, start, stop, component in _lines(np.where(left != right, left, 0).T):
-        runs.append((component, (line, start), (line, stop)))
-    for line, start, stop, component in _lines(np.where(left != right, right, 0).T):
-        runs.append((component, (line, stop), (line, start)))
-    return runs
+def _runs(components: NDArray[np.int32]) -> Iterator[Run]:
+    """Straight pieces of all outlines: (component, begin, end) in (x, y), the component on the right.
+
+    Strip by strip, so that the memory stays small; an upright piece ends where its strip does.
+    """
+    height, width = components.shape
+    for top in range(0, height, _STRIP_PX):
+        bottom = min(top + _STRIP_PX, height)
+        strip = np.zeros((bottom - top + 2, width + 2), np.int32)
+        strip[1:-1, 1:-1] = components[top:bottom]
+        if top > 0:
+            strip[0, 1:-1] = components[top - 1]
+        last = len(strip) if bottom == height else len(strip) - 1  # the next strip has the line between both
+        above, below = strip[: last - 1, 1:-1], strip[1:last, 1:-1]
+        left, right = strip[1:-1, :-1], strip[1:-1, 1:]
+        for y, start, stop, component in _lines(np.where(below != above, below, 0)):
+            yield component, (start, y + top), (stop, y + top)
+        for y, start, stop, component in _lines(np.where(below != above, above, 0)):
+            yield component, (stop, y + top), (start, y + top)
+        for x, start, stop, component in _lines(np.where(left != right, left, 0).T):
+            yield component, (x, start + top), (x, stop + top)
+        for x, start, stop, component in _lines(np.where(left != right, right, 0).T):
+            yield component, (x, stop + top), (x, start + top)
 
 
 def _lines(edges: NDArray[np.int32]) -> list[tuple[int, int, int, int]]:

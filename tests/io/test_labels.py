@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -69,9 +70,10 @@ def area(ring: list[tuple[int, int]]) -> float:
 
 
 @settings(max_examples=150, deadline=None)
-@given(hnp.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
-def test_polygons_cover_the_mask_exactly(mask: np.ndarray) -> None:
-    shapes = polygons(mask)
+@given(hnp.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))), st.integers(1, 10))
+def test_polygons_cover_the_mask_exactly(mask: np.ndarray, strip_px: int) -> None:
+    with mock.patch("napari_histoseg.io.polygons._STRIP_PX", strip_px):
+        shapes = polygons(mask)
     assert sum(area(ring) for rings in shapes for ring in rings) == mask.sum()
     covered = np.zeros(mask.shape, int)
     for rings in shapes:
