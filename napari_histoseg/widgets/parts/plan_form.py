@@ -6,8 +6,7 @@ import math
 from typing import Any
 
 from pydantic.fields import FieldInfo
-from qtpy.QtWidgets import QDoubleSpinBox, QFormLayout, QLabel, QSpinBox, QWidget
-from superqt import QCollapsible
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFormLayout, QLabel, QSpinBox, QWidget
 
 from napari_histoseg.learning.plan import FineTunePlan
 
@@ -35,11 +34,12 @@ class PlanForm(QWidget):
             field.setToolTip(info.description or "")
             self._fields[name] = field
             (first if name in _FIRST else rest).addRow(label, field)
-        advanced = QCollapsible("Advanced")
-        advanced.setContent(rest_body)
-        advanced.setDuration(0)
-        advanced.collapse(animate=False)
+        advanced = QCheckBox("Advanced")
+        advanced.setToolTip("Show the settings that seldom need a change")
+        advanced.toggled.connect(rest_body.setVisible)
+        rest_body.hide()
         first.addRow(advanced)
+        first.addRow(rest_body)
 
     def plan(self) -> FineTunePlan:
         """The plan as filled in."""

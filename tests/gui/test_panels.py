@@ -1,0 +1,225 @@
+"""The panels, driven by their own buttons and fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qtpy.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QTableWidget,
+)
+
+from napari_histoseg.learning.plan import FineTunePlan
+
+
+def panel(bench: Any, name: str) -> Any:
+    return bench.viewer.window.dock_widgets[f"{name} (napari-histoseg)"]
+
+
+def button(widget: Any, text: str) -> QPushButton:
+    return next(b for b in widget.findChildren(QPushButton) if b.text() == text)
+
+
+def words(widget: Any) -> str:
+    return " ".join(label.text() for label in widget.findChildren(QLabel) if not label.isHidden())
+
+
+def test_resolution_is_asked_once_and_remembered(bench: Any, tissue: np.ndarray, tiny_weights: Path) -> None:
+    bench.viewer.add_image(tissue, name="tissue")
+    bench.session.choose_model("unet", str(tiny_weights))
+    segment = panel(bench, "Segment")
+    field = segment.findChild(QDoubleSpinBox)
+    assert not button(segment, "Segment").isEnabled()
+    assert field.graphicsEffect() is not None
+    assert "wrong magnification" in field.toolTip()
+    assert "how many µm" in segment.next_step.text()
+    field.setValue(0.5)
+    assert bench.session.project.image(bench.bridge.images.current).mpp == 0.5
+    assert field.graphicsEffect() is None
+    assert button(segment, "Segment").isEnabled()
+    bench.viewer.layers.clear()
+    bench.viewer.add_image(tissue, name="the same pixels again")
+    assert field.value() == 0.5
+
+
+def test_segment_becomes_cancel_and_back(ready: Any, qtbot: Any) -> None:
+    segment = panel(ready, "Segment")
+    run = button(segment, "Segment")
+    run.click()
+    assert run.text() == "Cancel"
+    run.click()
+    assert run.text() == "Segment"
+    assert not ready.session.is_running("predict")
+    run.click()
+    qtbot.waitUntil(lambda: not ready.session.is_running("predict"), timeout=20_000)
+    assert run.text() == "Segment"
+    assert "correct what is wrong" in segment.next_step.text()
+
+
+def test_show_labels_is_offered_when_the_layer_was_closed(segmented: Any) -> None:
+    show = button(panel(segmented, "Segment"), "Show labels")
+    assert show.isHidden()
+    segmented.viewer.layers.remove(segmented.bridge.tools.layer)
+    assert not show.isHidden()
+    show.click()
+    assert segmented.bridge.has_labels
+    assert show.isHidden()
+
+
+def test_copy_as_command_fills_the_clipboard(segmented: Any) -> None:
+    button(panel(segmented, "Segment"), "Copy as command").click()
+    assert QApplication.clipboard().text().startswith("napari-histoseg predict")
+
+
+def test_legend_shows_shares_and_chooses_the_class(segmented: Any, hand: Any, qtbot: Any) -> None:
+    legend = panel(segmented, "Classes")
+    button(legend, "epithelium").click()
+    assert segmented.bridge.tools.class_id == 2
+    assert segmented.bridge.tools.tool == "brush"
+    hand.stroke((100, 60), (100, 100))
+    qtbot.wait(700)
+    shares = segmented.session.shares(segmented.bridge.images.current)
+    assert f"{100 * shares[2]:.1f} %" in words(legend)
+    hand.key("W")
+    assert button(legend, "other tissue").isChecked()
+
+
+def test_eye_palette_and_opacity_change_the_layer_and_are_remembered(segmented: Any) -> None:
+    legend, layer = panel(segmented, "Classes"), segmented.bridge.tools.layer
+    legend.findChildren(QCheckBox)[0].setChecked(False)
+    assert layer.colormap.map(0)[3] == 0
+    palette = legend.findChild(QComboBox)
+    palette.activated.emit(palette.findText("Cancer and stroma"))
+    np.testing.assert_allclose(layer.colormap.map(2), (1, 0, 0, 1))
+    legend.findChild(QSlider).setValue(80)
+    assert layer.opacity == 0.8
+    layer.opacity = 0.3
+    assert legend.findChild(QSlider).value() == 30
+    assert segmented.session.get_setting("appearance")["palette"] == "cancer-stroma"
+
+
+def test_hover_tells_the_class_name(segmented: Any) -> None:
+    layer = segmented.bridge.tools.layer
+    layer.data[10, 10] = 2
+    assert "epithelium" in layer.get_status((10, 10), dims_displayed=[0, 1], view_direction=None)["value"]
+
+
+def test_correct_panel_counts_saves_undoes(segmented: Any, hand: Any) -> None:
+    correct = panel(segmented, "Correct")
+    assert "Nothing corrected yet" in words(correct)
+    button(correct, "Brush").click()
+    segmented.bridge.tools.set_class(2)
+    hand.stroke((100, 60), (100, 100))
+    pixels = segmented.session.counts(segmented.bridge.images.current)[2]
+    assert f"epithelium {pixels:,} px".replace(",", " ") in words(correct)
+    assert "saved " in words(correct)
+    button(correct, "Undo").click()
+    assert segmented.session.counts(segmented.bridge.images.current)[2] == 0
+    button(correct, "Redo").click()
+    assert segmented.session.counts(segmented.bridge.images.current)[2] == pixels
+    assert segmented.session.project.can_undo(segmented.bridge.images.current)
+
+
+def test_tools_and_napari_controls_are_one(segmented: Any) -> None:
+    correct, layer = panel(segmented, "Correct"), segmented.bridge.tools.layer
+    for name, mode in (("Eraser", "erase"), ("Fill", "fill"), ("Polygon", "polygon"), ("Move", "pan_zoom")):
+        button(correct, name).click()
+        assert layer.mode == mode
+    layer.mode = "paint"
+    assert button(correct, "Brush").isChecked()
+    layer.brush_size = 33
+    assert correct.findChild(QSlider).value() == 33
+
+
+def test_help_sheet_lists_every_key(segmented: Any) -> None:
+    correct = panel(segmented, "Correct")
+    button(correct, "? Keys").click()
+    sheet = words(correct._sheet)
+    for keys, text in segmented.bridge.tools.shortcuts():
+        assert keys in sheet
+        assert text in sheet
+
+
+def test_plan_form_is_the_plan(bench: Any) -> None:
+    form = panel(bench, "Retrain")._form
+    assert form.plan() == FineTunePlan()
+    other = FineTunePlan(steps=77, learning_rate=1e-3, held_out_share=0.1, seed=5)
+    form.set_plan(other)
+    assert form.plan() == other
+
+
+def test_retraining_makes_a_revision_that_can_be_used_and_left(segmented: Any, hand: Any, qtbot: Any) -> None:
+    session, retrain = segmented.session, panel(segmented, "Retrain")
+    run = button(retrain, "Retrain on edits")
+    assert not run.isEnabled()
+    segmented.bridge.tools.set_brush_size(30)
+    segmented.bridge.tools.set_class(2)
+    hand.stroke((60, 60), (60, 190))
+    segmented.bridge.tools.set_class(1)
+    hand.stroke((190, 60), (190, 190))
+    retrain._form.set_plan(FineTunePlan(steps=3, tile_px=64, batch_size=2))
+    run.click()
+    assert run.text() == "Cancel"
+    qtbot.waitUntil(lambda: not session.is_running("finetune"), timeout=60_000)
+    qtbot.waitUntil(lambda: not session.is_running("predict"), timeout=20_000)
+    (revision,) = session.revisions()
+    assert len(retrain._curve.points) == 3
+    assert revision.reason.split(".")[0] in words(retrain)
+    table = retrain.findChild(QTableWidget)
+    assert revision.id in table.item(0, 0).text()
+    assert table.item(0, 4).text() == revision.verdict
+    if session.active.revision_id is None:
+        table.selectRow(0)
+        button(retrain, "Use this revision").click()
+    assert session.active.revision_id == revision.id
+    assert "✓" in table.item(0, 0).text()
+    button(retrain, "Roll back").click()
+    assert session.active.revision_id is None
+
+
+def test_cancelling_a_retrain_leaves_no_revision(segmented: Any, hand: Any, qtbot: Any) -> None:
+    hand.key("R")
+    hand.stroke((60, 60), (60, 190))
+    retrain = panel(segmented, "Retrain")
+    button(retrain, "Retrain on edits").click()
+    qtbot.wait(300)
+    button(retrain, "Cancel").click()
+    assert not segmented.session.is_running("finetune")
+    assert segmented.session.revisions() == ()
+    assert "stays as it was" in words(retrain)
+
+
+def test_models_panel_says_what_is_trained(bench: Any) -> None:
+    models = panel(bench, "Models")
+    table = models.findChild(QTableWidget)
+    rows = {table.item(k, 0).text(): table.item(k, 2).text() for k in range(table.rowCount())}
+    assert {info.title for info in bench.session.models()} == set(rows)
+    for info in bench.session.models():
+        assert ("untrained" in rows[info.title]) == (not any(w.is_present for w in info.weights))
+    table.selectRow(0)
+    table.setCurrentCell(0, 0)
+    assert "Paper" in words(models)
+
+
+def test_controls_have_tooltips_and_fit_their_panel(segmented: Any, qtbot: Any) -> None:
+    for name in ("Segment", "Correct", "Retrain", "Models", "Classes"):
+        if name != "Classes":
+            segmented.open_panels(name)
+            qtbot.wait(50)
+        widget = panel(segmented, name)
+        assert widget.widget().width() <= widget.viewport().width(), name
+        for kind in (QPushButton, QComboBox, QDoubleSpinBox, QSlider, QCheckBox):
+            for control in widget.findChildren(kind):
+                assert control.toolTip(), (name, control)
+                assert not control.styleSheet(), (name, control)
+        for control in widget.findChildren(QPushButton):
+            if control.isVisible():
+                assert control.fontMetrics().horizontalAdvance(control.text()) <= control.width(), control.text()
