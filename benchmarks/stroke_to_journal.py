@@ -52,13 +52,14 @@ def measure(folder: Path, strokes: int, brush_px: int) -> dict[str, object]:
         project.checkpoint()
         shown = project.planes(image_id).displayed()
         times, bytes_before = [], journal_bytes(project.path)
-        changed = []
+        changed, cpu_s = [], 0.0
         for _ in range(strokes):
             box = paint(shown, rng, brush_px)
             after = shown[box.slices]
-            begin = time.perf_counter()
+            begin, cpu_begin = time.perf_counter(), time.process_time()
             edit = project.record(image_id, tool="paint", box=box, after=after)
             times.append(time.perf_counter() - begin)
+            cpu_s += time.process_time() - cpu_begin
             changed.append(0 if edit is None else edit.changed)
         checkpoints = []
         finished = False
@@ -71,6 +72,7 @@ def measure(folder: Path, strokes: int, brush_px: int) -> dict[str, object]:
         database.close()
     return {
         "stroke_ms": quantiles(times),
+        "stroke_cpu_ms_mean": round(cpu_s / strokes * 1000, 2),
         "changed_px_mean": float(np.mean(changed)),
         "patch_bytes_mean": float(np.mean(sizes)),
         "patch_bytes_p95": float(np.quantile(sizes, 0.95)),
