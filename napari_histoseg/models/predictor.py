@@ -65,7 +65,6 @@ class Predictor:
         )
         self._mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self._sd = torch.tensor(sd, device=self.device).view(1, 3, 1, 1)
-        self._threads = torch.get_num_threads()
         if weights.card.self_test is not None:
             self._check(weights.card.self_test)
 
@@ -120,7 +119,6 @@ class Predictor:
         columns = (margin, margin + -(width + 2 * margin) % multiple)
         if any((*rows, *columns)):
             batch = np.pad(batch, ((0, 0), rows, columns, (0, 0)), mode="reflect")
-        torch.set_num_threads(self._threads)  # a training that shares this thread may have asked for fewer
         image = torch.from_numpy(np.ascontiguousarray(batch)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
         probabilities = self.logits(image).float().softmax(dim=1)[..., :height, :width]
         return np.ascontiguousarray(probabilities.cpu().numpy())

@@ -58,18 +58,6 @@ def test_the_same_input_gives_the_same_bits(weights: Weights) -> None:
         np.testing.assert_array_equal(first.probabilities(batch), second.probabilities(batch))
 
 
-def test_it_computes_with_all_threads_after_a_training_asked_for_one(weights: Weights) -> None:
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        with Predictor(weights, device="cpu") as predictor:
-            torch.set_num_threads(1)
-            predictor.probabilities(noise(32, 32))
-            assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
-
-
 def test_the_self_test_lets_the_right_weights_pass(weights: Weights) -> None:
     tested = add_self_test(weights)
     assert tested.path is not None and tested.card.self_test is not None
