@@ -25,7 +25,8 @@ class Score:
     Parameters
     ----------
     kind : str
-        ``corrections``, ``seen corrections``, ``verified`` and ``folder`` are mean Dice over the classes present;
+        ``corrections``, ``seen corrections``, ``verified`` and ``folder`` are mean Dice over the classes that hold at
+        least 2 % of the pixels;
         ``agreement`` is the share of pixels where the candidate says what the parent says.
     before, after : float
         Parent and candidate, 0 to 1.

@@ -33,11 +33,14 @@ class GuardTile:
         The parent's probabilities.
     weight : ndarray of float32, shape (h, w)
         1 where the parent's answer is kept, else 0.
+    is_looked_at : bool
+        From an image that a person has corrected.
     """
 
     pixels: NDArray[np.uint8]
     soft: NDArray[np.float32]
     weight: NDArray[np.float32]
+    is_looked_at: bool
 
 
 def guard_tiles(
@@ -75,12 +78,12 @@ def guard_tiles(
     places = [(field, box) for field in fields for box in _unreviewed_boxes(field, tile_px)]
     for field, box in (places[k] for k in rng.permutation(len(places))[:_MAX_SEEN]):
         pixels = field.pixels[box.slices]
-        yield GuardTile(pixels, probabilities(pixels), far_from_labels(field)[box.slices].astype(np.float32))
+        yield GuardTile(pixels, probabilities(pixels), far_from_labels(field)[box.slices].astype(np.float32), True)
     known = [(image, image.mpp / mpp) for image in others if image.mpp is not None]
     for k in range(_MAX_OTHERS if known else 0):
         image, scale = known[k % len(known)]
         pixels = read_on_grid(image, _random_box(grid_shape(image, scale), tile_px, rng), scale)
-        yield GuardTile(pixels, probabilities(pixels), np.ones(pixels.shape[:2], np.float32))
+        yield GuardTile(pixels, probabilities(pixels), np.ones(pixels.shape[:2], np.float32), False)
 
 
 def far_from_labels(field: Field) -> NDArray[np.bool_]:

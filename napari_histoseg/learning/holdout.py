@@ -18,11 +18,13 @@ MIN_REGIONS = 4
 """With fewer separate regions all of them teach; one stroke of three is too much to give away."""
 
 _CELL_PX = 128
+_GAP_PX = 8
+"""Pieces with at most this between them are one region: a stroke over a partly right place counts its mistakes only."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """A connected piece of vouched-for pixels, or one cell of a large piece.
+    """A group of vouched-for pixels, or one cell of a large group.
 
     Parameters
     ----------
@@ -42,12 +44,14 @@ class Region:
 
 
 def regions_of(fields: Sequence[Field]) -> tuple[Region, ...]:
-    """Connected regions (8 neighbours) of labelled pixels; those larger than a cell are cut along a fixed grid."""
+    """Groups of labelled pixels, about one for each stroke; those larger than a cell are cut along a fixed grid."""
     from scipy import ndimage
 
     found: list[Region] = []
     for index, field in enumerate(fields):
-        parts, _ = ndimage.label(field.labels != IGNORE, structure=np.ones((3, 3)))
+        known = field.labels != IGNORE
+        parts, _ = ndimage.label(ndimage.maximum_filter(known, size=_GAP_PX + 1))
+        parts[~known] = 0
         for number, where in enumerate(ndimage.find_objects(parts), start=1):
             box = Box(where[0].start, where[1].start, where[0].stop, where[1].stop)
             own = (parts == number)[box.slices]

@@ -43,7 +43,7 @@ class FineTunePlan(BaseModel):
         description="Share of tiles taken from what earlier rounds have learned already, so that it is not forgotten.",
     )
     distill_weight: float = Field(
-        5.0,
+        10.0,
         ge=0,
         le=100,
         title="Keep the old answer elsewhere",
@@ -57,7 +57,7 @@ class FineTunePlan(BaseModel):
         description="Strength of the spring that ties each weight to the parent's.",
     )
     blend: float = Field(
-        0.6,
+        0.7,
         gt=0,
         le=1,
         title="Way from the parent",
@@ -74,7 +74,7 @@ class FineTunePlan(BaseModel):
         description="Share of corrected regions never learned from; they judge the result, in later rounds too.",
     )
     tolerance: float = Field(
-        0.01,
+        0.02,
         ge=0,
         le=1,
         title="Tolerance",

@@ -21,6 +21,8 @@ from napari_histoseg.learning.plan import FineTunePlan
 
 _POINTS_PER_REGION = 512
 _GUARD_SHARE = 0.25
+_NOT_LOOKED_AT_SHARE = 0.1
+"""Of the guard tiles, from images nobody has corrected: more would hold on to the mistakes that are the same there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,7 @@ def training_batches(
             wants_replay = rng.random() < plan.replay_share
             spots = (replay if wants_replay else fresh) or fresh or replay
             tiles.append(_labelled_tile(_draw(spots, rng), fields, held_out, plan, num_classes, rng))
-        tiles += [_guard_tile(guards[int(rng.integers(len(guards)))], plan.tile_px, rng) for _ in range(guard_count)]
+        tiles += [_guard_tile(_draw_guard(guards, rng), plan.tile_px, rng) for _ in range(guard_count)]
         batch = _stack(tiles, plan.edited_weight)
         yield _vary(batch, appearance, rng, generator)
 
@@ -112,6 +114,12 @@ def _draw(spots: Sequence[Spot], rng: np.random.Generator) -> tuple[int, int, in
     spot = own[int(rng.choice(len(own), p=sizes / sizes.sum()))]
     y, x = spot.points[int(rng.integers(len(spot.points)))]
     return spot.field, int(y), int(x)
+
+
+def _draw_guard(guards: Sequence[GuardTile], rng: np.random.Generator) -> GuardTile:
+    wanted = bool(rng.random() >= _NOT_LOOKED_AT_SHARE)
+    drawn = [guard for guard in guards if guard.is_looked_at == wanted] or guards
+    return drawn[int(rng.integers(len(drawn)))]
 
 
 def _labelled_tile(

@@ -103,6 +103,8 @@ def test_a_field_smaller_than_a_tile_is_mirrored_and_its_rim_ignored() -> None:
 def test_regions_are_strokes_and_cells_of_large_areas() -> None:
     field = _field({(5, 5): 1, (40, 100): 2})
     assert [r.pixels for r in regions_of([field])] == [100, 100]
+    field.labels[8:10] = IGNORE  # what was right already under the middle of a stroke
+    assert [r.pixels for r in regions_of([field])] == [80, 100]
     field.labels[:] = 1
     assert sum(r.pixels for r in regions_of([field])) == 200 * 240
     assert len(regions_of([field])) == 4  # cells of 128 px
@@ -150,15 +152,15 @@ def test_guard_tiles_show_what_was_left_around_corrections_and_other_images() ->
     both = list(guard_tiles([other], [field], mpp=1.0, tile_px=128, probabilities=parent, seed=0))
     assert len(both) > len(seen)
     assert all((tile.weight == 1).all() for tile in both[len(seen) :])
+    assert [tile.is_looked_at for tile in both] == [True] * len(seen) + [False] * (len(both) - len(seen))
     field.labels[:] = 1
     assert list(guard_tiles([], [field], mpp=1.0, tile_px=128, probabilities=parent, seed=0)) == []
 
 
 def test_guard_pixels_have_soft_targets_and_no_labels() -> None:
     field = _field({(20, 30): 1})
-    guard = GuardTile(
-        np.zeros((64, 64, 3), np.uint8), np.full((3, 64, 64), 1 / 3, np.float32), np.ones((64, 64), np.float32)
-    )
+    soft, weight = np.full((3, 64, 64), 1 / 3, np.float32), np.ones((64, 64), np.float32)
+    guard = GuardTile(np.zeros((64, 64, 3), np.uint8), soft, weight, True)
     batch = next(training_batches([field], [np.zeros((200, 240), bool)], [guard], plan=PLAN, num_classes=3))
     assert batch.soft_weight is not None
     guarded = batch.soft_weight.sum(dim=(1, 2)) > 0
