@@ -38,6 +38,9 @@ def add_finetune(parser: argparse.ArgumentParser) -> None:
         help=f"revision, weights, or '{_BASE}' for the model's own weights (default: what is active in the project)",
     )
     add_device(parser)
+    parser.add_argument(
+        "--reference", type=Path, metavar="DIR", help="images that judge and never teach: a.png beside a_labels.png"
+    )
     for name, field in FineTunePlan.model_fields.items():
         flag = f"--{name.replace('_', '-')}"
         text = f"{field.description} (default: {field.default})".replace("%", "%%")
@@ -52,7 +55,7 @@ def finetune(args: argparse.Namespace) -> int:
         parent = _parent(project, args.model, args.parent)
         if parent.revision_id is None:
             choosing.remember(project, parent)  # where a way back leads
-        task = prepare(project, parent, plan, device=args.device, is_beside_viewer=False)
+        task = prepare(project, parent, plan, device=args.device, is_beside_viewer=False, reference=args.reference)
         outcome = follow(retrain_job(task), f"retrain {parent.label}")
         if outcome.revision.verdict == "promoted":
             project.revisions.activate(args.model, outcome.revision.id)

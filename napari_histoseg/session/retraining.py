@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from napari_histoseg.core.revision import Revision, RevisionStore
     from napari_histoseg.jobs.job import Progress
     from napari_histoseg.jobs.lane import Lane, Ticket
-    from napari_histoseg.learning.finetune import FineTuneRequest, FineTuneResult
+    from napari_histoseg.learning.finetune import FineTuneResult
     from napari_histoseg.learning.plan import FineTunePlan
+    from napari_histoseg.learning.snapshot import EditSnapshot
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,19 +31,22 @@ class RetrainTask:
 
     Parameters
     ----------
-    request : FineTuneRequest
+    model : ActiveModel
+        The parent.
+    snapshot : EditSnapshot
+    plan : FineTunePlan
     store : RevisionStore
-    parent : str
-        Revision or name of the weights it starts from.
+    device : str
+    is_beside_viewer : bool
+        Compute gently, so that a window in the same process stays live.
     """
 
-    request: FineTuneRequest
+    model: ActiveModel
+    snapshot: EditSnapshot
+    plan: FineTunePlan
     store: RevisionStore
-    parent: str
-
-    @property
-    def model_id(self) -> str:
-        return self.request.parent.model_id
+    device: str
+    is_beside_viewer: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,31 +58,55 @@ class RetrainOutcome:
 
 
 def prepare(
-    project: Project, model: ActiveModel, plan: FineTunePlan, *, device: str, is_beside_viewer: bool
+    project: Project,
+    model: ActiveModel,
+    plan: FineTunePlan,
+    *,
+    device: str,
+    is_beside_viewer: bool,
+    reference: Path | None = None,
 ) -> RetrainTask:
-    """Copy everything that the fine-tuning may look at, on the thread that owns the project.
+    """Copy everything that the fine-tuning may look at, on the thread that owns the project; torch is not needed.
+
+    Parameters
+    ----------
+    project : Project
+    model : ActiveModel
+        The parent.
+    plan : FineTunePlan
+    device : {"auto", "cpu", "cuda"}
+    is_beside_viewer : bool
+    reference : Path, optional
+        Folder of images and labels that judge and never teach; see `reference_images`.
 
     Raises
     ------
     InputError
         When nothing has been corrected or an edited image has no known µm per pixel.
     """
-    from napari_histoseg.learning.finetune import FineTuneRequest
     from napari_histoseg.learning.snapshot import take_snapshot
-    from napari_histoseg.models.predictor import find_device
+    from napari_histoseg.session.reference import reference_images
 
-    snapshot = take_snapshot(project, model_id=model.spec.id, parent_revision=model.revision_id, open_file=open_image)
+    snapshot = take_snapshot(
+        project,
+        model_id=model.spec.id,
+        parent_revision=model.revision_id,
+        open_file=open_image,
+        reference=() if reference is None else reference_images(reference, project.schema),
+    )
     if not snapshot.images:
         raise InputError("There are no corrections to learn from yet; paint over some mistakes, then retrain.")
-    request = FineTuneRequest(model.weights, snapshot, plan, str(find_device(device)), is_beside_viewer)
-    return RetrainTask(request, project.revisions, model.label)
+    return RetrainTask(model, snapshot, plan, project.revisions, device, is_beside_viewer)
 
 
 def retrain_job(task: RetrainTask) -> Job[RetrainOutcome]:
     """Fine-tune, judge, publish; closing it before the end publishes nothing."""
-    from napari_histoseg.learning.finetune import finetune
+    from napari_histoseg.learning.finetune import FineTuneRequest, finetune
+    from napari_histoseg.models.predictor import find_device
 
-    result = yield from finetune(task.request)
+    device = str(find_device(task.device))
+    request = FineTuneRequest(task.model.weights, task.snapshot, task.plan, device, task.is_beside_viewer)
+    result = yield from finetune(request)
     return RetrainOutcome(_publish(task, result), result)
 
 
@@ -87,21 +115,21 @@ def _publish(task: RetrainTask, result: FineTuneResult) -> Revision:
     from napari_histoseg.models.weights import save_weights
 
     card = result.to_card()
-    parent = task.request.parent.card
+    parent = task.model.weights.card
     weights_card = replace(
         parent,
         name=parent.name if parent.parent is not None else f"{parent.name}, retrained",
         recipe="retrain on edits",
-        seed=task.request.plan.seed,
+        seed=task.plan.seed,
         metrics=card["metrics"],
-        parent=task.parent,
+        parent=task.model.label,
         self_test=None,
     )
 
     def write(folder: Path) -> None:
         save_weights(folder / WEIGHTS_FILE, result.state, weights_card)
 
-    return task.store.publish(task.model_id, write, {**card, "parent": task.parent})
+    return task.store.publish(task.model.spec.id, write, {**card, "parent": task.model.label})
 
 
 class Retrainer:

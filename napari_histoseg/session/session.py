@@ -23,6 +23,8 @@ from napari_histoseg.session.segmenting import Segmenter, SegmentTask
 from napari_histoseg.session.status import ActiveModel, JobKind
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_histoseg.core.project import Project
     from napari_histoseg.core.revision import Revision
     from napari_histoseg.core.schema import LabelSchema
@@ -244,8 +246,14 @@ class Session(Review):
 
     # -- retraining ------------------------------------------------------------------------------------------------
 
-    def retrain(self, plan: FineTunePlan | None = None) -> None:
+    def retrain(self, plan: FineTunePlan | None = None, reference: Path | None = None) -> None:
         """Start fine-tuning the active model on everything vouched for. Returns at once.
+
+        Parameters
+        ----------
+        plan : FineTunePlan, optional
+        reference : Path, optional
+            Folder of labelled images that the candidate is judged on; see `reference_images`.
 
         Raises
         ------
@@ -266,6 +274,7 @@ class Session(Review):
                 plan or FineTunePlan(),
                 device=self._device,
                 is_beside_viewer=self._is_beside_viewer,
+                reference=reference,
             )
         )
 

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import image, tissue
+import tifffile
+from tissue import image, tissue
 
 from napari_histoseg.cli import main
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.core.image import ImageRef
 from napari_histoseg.core.schema import IGNORE
-from napari_histoseg.core.schemas import BCSS5
+from napari_histoseg.core.schemas import BCSS5, EPITHELIUM
 from napari_histoseg.inference.predict import PredictRequest, predict
 from napari_histoseg.io.labels import read_labels
 from napari_histoseg.jobs.job import run_job
@@ -327,6 +328,23 @@ def test_another_revision_activated_meanwhile_stays(ready: Ready, monkeypatch: p
     wait(session)
     assert session.active is not None and session.active.revision_id == first
     assert len(session.revisions()) == 2 and any("activated meanwhile" in text for _, text in told)
+
+
+def test_a_reference_folder_judges(ready: Ready, tmp_path: Path) -> None:
+    from napari_histoseg.io.labels import write_labels
+
+    session, image_id = ready
+    paint(session, image_id, Box(0, 0, 96, 96), 1)
+    folder = tmp_path / "reference"
+    folder.mkdir()
+    with pytest.raises(InputError, match="holds no labelled images"):
+        session.retrain(PLAN, folder)
+    tifffile.imwrite(folder / "a.tif", tissue(seed=4), resolution=(10_000, 10_000), resolutionunit="CENTIMETER")
+    labels = np.full((192, 192), 2, np.uint8)
+    write_labels(folder / "a_labels.png", labels, file_format="png", schema=EPITHELIUM, mpp=None)
+    session.retrain(PLAN, folder)
+    wait(session)
+    assert session.revisions()[0].metrics["folder"]["n"] == 1
 
 
 def test_nothing_to_learn_from(ready: Ready) -> None:
