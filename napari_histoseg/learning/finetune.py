@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from napari_histoseg.core.errors import InputError, ResourceError
+from napari_histoseg.core.errors import InputError
+from napari_histoseg.core.image import ImageRef
 from napari_histoseg.core.schema import IGNORE, LabelClass
 from napari_histoseg.jobs.job import Job, Progress
-from napari_histoseg.jobs.lane import check_cancelled
 from napari_histoseg.learning.adam import Adam
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.fields import Field, fields_of
 from napari_histoseg.learning.fit import fit, train_mode_frozen_statistics
 from napari_histoseg.learning.gate import Score, Verdict, judge
 from napari_histoseg.learning.guard import GuardTile, guard_tiles, pull_to_parent
-from napari_histoseg.learning.holdout import choose_held_out, held_out_masks
+from napari_histoseg.learning.holdout import Region, choose_held_out, field_regions, held_out_masks
 from napari_histoseg.learning.losses import cross_entropy, distillation
-from napari_histoseg.learning.metrics import Matrix, confusion_matrix
+from napari_histoseg.learning.metrics import Matrix
 from napari_histoseg.learning.optim import WeightAverage, cosine
 from napari_histoseg.learning.plan import FineTunePlan
 from napari_histoseg.learning.probes import (
@@ -33,19 +32,16 @@ from napari_histoseg.learning.probes import (
     agreement_probes,
     correction_probes,
     folder_probes,
-    normalised,
-    probabilities,
     score,
 )
 from napari_histoseg.learning.samples import training_batches
 from napari_histoseg.learning.snapshot import CARD_KEY, EditSnapshot, HeldOutBox, TrainingImage
-from napari_histoseg.models.registry import get_model
-from napari_histoseg.models.spec import ModelSpec
-from napari_histoseg.models.weights import Weights, build_network
-
-T = TypeVar("T")
+from napari_histoseg.learning.studio import Studio
+from napari_histoseg.models.weights import Weights
 
 _AVERAGE_DECAY = 0.95
+_MAX_FIELD_PX = 48_000_000
+"""Pixels at model resolution that are kept in memory, at 13 bytes each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,29 +147,26 @@ def finetune(request: FineTuneRequest) -> Job[FineTuneResult]:
         When memory runs out.
     """
     started = time.monotonic()
-    plan, spec = request.plan, get_model(request.parent.model_id).spec
+    plan = request.plan
     channels, notes = channels_of(request.parent.classes, request.snapshot)
-    with _memory_sentence():
-        network = build_network(request.parent)
-        network.to(memory_format=torch.channels_last)  # a third faster on a CPU
-        model = network.to(request.device)
-    _heed_cancelling(model)
-    parent = {key: value.detach().clone() for key, value in model.state_dict().items()}
-    studio = _Studio(request, spec, model)
+    studio = Studio(request.parent, plan, device=request.device, is_beside_viewer=request.is_beside_viewer)
+    parent = {key: value.detach().clone() for key, value in studio.model.state_dict().items()}
     yield Progress(0, plan.steps, "Collecting the corrections.")
-    fields = yield from _collected(request.snapshot.images, studio, channels, margin_px=plan.tile_px // 2)
-    held_out = choose_held_out(fields, share=plan.held_out_share, seed=plan.seed, remembered=request.snapshot.held_out)
+    fields, regions = yield from _collected(request.snapshot.images, studio, channels)
+    held_out = choose_held_out(
+        fields, regions, share=plan.held_out_share, seed=plan.seed, remembered=request.snapshot.held_out
+    )
     masks = held_out_masks(fields, held_out)
     if all((f.labels[~m] == IGNORE).all() for f, m in zip(fields, masks, strict=True)):
         raise InputError(
             "All corrections lie in regions that are held out for judging; paint some elsewhere, then retrain."
         )
-    guards = yield from _guards(studio, fields)
-    probes = correction_probes(fields, masks, plan.seed) + agreement_probes(guards)
-    reference = yield from _collected(request.snapshot.reference, studio, channels, margin_px=plan.tile_px // 2)
-    probes += folder_probes(reference, plan.seed)
+    guards = yield from _guards(studio, request.snapshot.others, fields)
+    reference = yield from _collected(request.snapshot.reference, studio, channels)
+    probes = correction_probes(fields, regions, masks, plan.seed) + agreement_probes(guards)
+    probes += folder_probes(*reference, plan.seed)
     before = yield from studio.confusions(probes, done=0)
-    batches = training_batches(fields, masks, guards, plan=plan, num_classes=len(request.parent.classes))
+    batches = training_batches(fields, regions, masks, guards, plan=plan, num_classes=len(request.parent.classes))
     losses, trained = yield from _trained(studio, batches, parent)
     state, blend, scores, verdict = yield from _candidate(studio, probes, before, parent, trained)
     cpu = {key: value.cpu() for key, value in state.items()}
@@ -216,61 +209,31 @@ def channels_of(classes: Sequence[LabelClass], snapshot: EditSnapshot) -> tuple[
     return channels, ((f"Left out, since the model has no such class: {names}.",) if foreign else ())
 
 
-class _Studio:
-    """The network with the request's device, threads and resolution."""
-
-    def __init__(self, request: FineTuneRequest, spec: ModelSpec, model: nn.Module) -> None:
-        self.request = request
-        self.plan = request.plan
-        self.spec = spec
-        self.model = model
-        self.mpp = request.parent.mpp
-
-    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with self.quiet():
-            return probabilities(
-                self.model,
-                pixels,
-                multiple=self.spec.required_multiple,
-                normalisation=self.request.parent.card.normalisation,
-            )
-
-    def confusions(self, probes: Sequence[Probe], *, done: int) -> Generator[Progress, None, list[Matrix]]:
-        """Confusion matrix of the network's answer on each probe."""
-        found: list[Matrix] = []
-        for probe in probes:
-            answer = self.probabilities(probe.pixels)
-            found.append(confusion_matrix(probe.labels, answer.argmax(axis=0), num_classes=len(answer)))
-            yield Progress(done, self.plan.steps, f"Judging region {len(found)} of {len(probes)}.")
-        return found
-
-    @contextmanager
-    def quiet(self) -> Iterator[None]:
-        """One compute thread while the body runs, when a viewer is open; the count before it afterwards."""
-        threads = torch.get_num_threads()
-        if self.request.is_beside_viewer:
-            torch.set_num_threads(1)
-        try:
-            with _memory_sentence():
-                yield
-        finally:
-            torch.set_num_threads(threads)
-
-
 def _collected(
-    images: Sequence[TrainingImage], studio: _Studio, channels: NDArray[np.uint8], *, margin_px: int
-) -> Generator[Progress, None, list[Field]]:
+    images: Sequence[TrainingImage], studio: Studio, channels: NDArray[np.uint8]
+) -> Generator[Progress, None, tuple[list[Field], list[Region]]]:
+    """Fields and regions of the images, the ones with new corrections first, as many as memory allows."""
+    plan = studio.plan
     fields: list[Field] = []
-    for item in images:
-        for found in fields_of(item, channels=channels, mpp=studio.mpp, margin_px=margin_px):
+    regions: list[Region] = []
+    room_px = _MAX_FIELD_PX
+    for item in sorted(images, key=lambda item: item.learned is not None and not (item.state[~item.learned] > 0).any()):
+        for found in fields_of(item, channels=channels, mpp=studio.mpp, margin_px=plan.tile_px // 2):
+            room_px -= found.box.area
+            if fields and room_px < 0:
+                return fields, regions
+            yield Progress(0, plan.steps, f"Collecting the corrections of '{item.image.name}'.")
+            regions += field_regions(len(fields), found)
             fields.append(found)
-            yield Progress(0, studio.plan.steps, f"Collecting the corrections of '{item.image.name}'.")
-    return fields
+            yield Progress(0, plan.steps, f"Collecting the corrections of '{item.image.name}'.")
+    return fields, regions
 
 
-def _guards(studio: _Studio, fields: Sequence[Field]) -> Generator[Progress, None, list[GuardTile]]:
+def _guards(
+    studio: Studio, others: Sequence[ImageRef], fields: Sequence[Field]
+) -> Generator[Progress, None, list[GuardTile]]:
     tiles = guard_tiles(
-        studio.request.snapshot.others,
+        others,
         fields,
         mpp=studio.mpp,
         tile_px=2 * studio.plan.tile_px,
@@ -285,7 +248,7 @@ def _guards(studio: _Studio, fields: Sequence[Field]) -> Generator[Progress, Non
 
 
 def _trained(
-    studio: _Studio, batches: Iterator[Batch], parent: Mapping[str, Tensor]
+    studio: Studio, batches: Iterator[Batch], parent: Mapping[str, Tensor]
 ) -> Generator[Progress, None, tuple[list[float], dict[str, Tensor]]]:
     """Losses of all steps and the running average of the trained weights."""
     plan, model = studio.plan, studio.model
@@ -303,12 +266,12 @@ def _trained(
 
     loop = fit(
         model,
-        _prepared(batches, studio),
+        studio.normalised(batches),
         loss=loss,
         optimizer=optimizer,
         schedule=schedule,
         steps=plan.steps,
-        device=studio.request.device,
+        device=studio.device,
         mode=train_mode_frozen_statistics,
         average=average,
         clip_norm=1.0,
@@ -316,7 +279,7 @@ def _trained(
     losses: list[float] = []
     try:
         while time.monotonic() - started < limit_s:
-            with studio.quiet():
+            with studio.at_work():
                 step = next(loop, None)
             if step is None:
                 break
@@ -325,11 +288,6 @@ def _trained(
     finally:
         loop.close()
     return losses, average.state()
-
-
-def _prepared(batches: Iterator[Batch], studio: _Studio) -> Iterator[Batch]:
-    for batch in batches:
-        yield replace(batch, image=normalised(batch.image, studio.request.parent.card.normalisation))
 
 
 def finetune_loss(logits: Tensor, batch: Batch, plan: FineTunePlan) -> Tensor:
@@ -341,7 +299,7 @@ def finetune_loss(logits: Tensor, batch: Batch, plan: FineTunePlan) -> Tensor:
 
 
 def _candidate(
-    studio: _Studio,
+    studio: Studio,
     probes: Sequence[Probe],
     before: Sequence[Matrix],
     parent: Mapping[str, Tensor],
@@ -366,31 +324,3 @@ def blended(parent: Mapping[str, Tensor], trained: Mapping[str, Tensor], share: 
         key: torch.lerp(old, trained[key], share) if old.is_floating_point() else old.clone()
         for key, old in parent.items()
     }
-
-
-def _heed_cancelling(model: nn.Module) -> None:
-    """Let a cancelled job break off between two layers, forward and backward, of a network with slow steps."""
-
-    def heed(_layer: nn.Module, _inputs: Any, output: Any) -> None:
-        check_cancelled()
-        if isinstance(output, Tensor) and output.requires_grad:
-            output.register_hook(lambda _gradient: check_cancelled())  # type: ignore[no-untyped-call]
-
-    for layer in model.modules():
-        if next(layer.children(), None) is None:
-            layer.register_forward_hook(heed)
-
-
-@contextmanager
-def _memory_sentence() -> Iterator[None]:
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise ResourceError(_FULL) from error
-    except RuntimeError as error:
-        if "not enough memory" in str(error) or "can't allocate memory" in str(error):
-            raise ResourceError(_FULL) from error
-        raise
-
-
-_FULL = "The memory is full; lower 'Tiles per step' or 'Tile side' in the plan, or close other programs, then retrain."

@@ -44,26 +44,30 @@ class Region:
 
 
 def regions_of(fields: Sequence[Field]) -> tuple[Region, ...]:
+    """`field_regions` of every field."""
+    return tuple(region for index, field in enumerate(fields) for region in field_regions(index, field))
+
+
+def field_regions(index: int, field: Field) -> list[Region]:
     """Groups of labelled pixels, about one for each stroke; those larger than a cell are cut along a fixed grid."""
     from scipy import ndimage
 
     found: list[Region] = []
-    for index, field in enumerate(fields):
-        known = field.labels != IGNORE
-        parts, _ = ndimage.label(ndimage.maximum_filter(known, size=_GAP_PX + 1))
-        parts[~known] = 0
-        for number, where in enumerate(ndimage.find_objects(parts), start=1):
-            box = Box(where[0].start, where[1].start, where[0].stop, where[1].stop)
-            own = (parts == number)[box.slices]
-            for cell in _cells(box, field.box):
-                inside = own[cell.relative_to(box).slices]
-                tight = Box.of_mask(inside)
-                if tight.is_empty:
-                    continue
-                channels = frozenset(np.unique(field.labels[cell.slices][inside]).tolist())
-                place = tight.shift(cell.y0 + field.box.y0, cell.x0 + field.box.x0)
-                found.append(Region(index, place, channels, int(inside.sum())))
-    return tuple(found)
+    known = field.labels != IGNORE
+    parts, _ = ndimage.label(ndimage.maximum_filter(known, size=_GAP_PX + 1))
+    parts[~known] = 0
+    for number, where in enumerate(ndimage.find_objects(parts), start=1):
+        box = Box(where[0].start, where[1].start, where[0].stop, where[1].stop)
+        own = parts[box.slices] == number
+        for cell in _cells(box, field.box):
+            inside = own[cell.relative_to(box).slices]
+            tight = Box.of_mask(inside)
+            if tight.is_empty:
+                continue
+            channels = frozenset(np.unique(field.labels[cell.slices][inside]).tolist())
+            place = tight.shift(cell.y0 + field.box.y0, cell.x0 + field.box.x0)
+            found.append(Region(index, place, channels, int(inside.sum())))
+    return found
 
 
 def _cells(box: Box, field_box: Box) -> list[Box]:
@@ -76,7 +80,12 @@ def _cells(box: Box, field_box: Box) -> list[Box]:
 
 
 def choose_held_out(
-    fields: Sequence[Field], *, share: float, seed: int, remembered: Sequence[HeldOutBox] = ()
+    fields: Sequence[Field],
+    regions: Sequence[Region],
+    *,
+    share: float,
+    seed: int,
+    remembered: Sequence[HeldOutBox] = (),
 ) -> tuple[HeldOutBox, ...]:
     """The remembered boxes and as many new ones as the share asks for, the same for the same input.
 
@@ -85,13 +94,14 @@ def choose_held_out(
     Parameters
     ----------
     fields : sequence of Field
+    regions : sequence of Region
+        Of these fields.
     share : float
         Wanted share of the regions, 0 to 0.5.
     seed : int
     remembered : sequence of HeldOutBox
         From earlier rounds; all of them stay.
     """
-    regions = regions_of(fields)
     if share == 0:
         return tuple(remembered)
     masks = held_out_masks(fields, remembered)

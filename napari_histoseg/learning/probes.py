@@ -14,7 +14,7 @@ from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.learning.fields import Field
 from napari_histoseg.learning.gate import Score, ScoreKind
 from napari_histoseg.learning.guard import GuardTile
-from napari_histoseg.learning.holdout import Region, regions_of
+from napari_histoseg.learning.holdout import Region
 from napari_histoseg.learning.metrics import Matrix, dice, overall_accuracy
 from napari_histoseg.models.predictor import IMAGENET_MEAN, IMAGENET_SD
 from napari_histoseg.models.spec import Normalisation
@@ -42,7 +42,9 @@ class Probe:
     labels: NDArray[np.uint8]
 
 
-def correction_probes(fields: Sequence[Field], held_out: Sequence[NDArray[np.bool_]], seed: int) -> list[Probe]:
+def correction_probes(
+    fields: Sequence[Field], regions: Sequence[Region], held_out: Sequence[NDArray[np.bool_]], seed: int
+) -> list[Probe]:
     """Held-out corrections and held-out verified pixels; without held-out corrections, those that were learned from."""
     probes: list[Probe] = []
     kinds: tuple[tuple[ScoreKind, bool, bool], ...] = (
@@ -54,7 +56,7 @@ def correction_probes(fields: Sequence[Field], held_out: Sequence[NDArray[np.boo
         if kind == "seen corrections" and any(p.kind == "corrections" for p in probes):
             continue
         found = []
-        for region in regions_of(fields):
+        for region in regions:
             field, held = fields[region.field], held_out[region.field]
             trust = field.edited > field.verified if is_edit else field.verified >= np.maximum(field.edited, 1e-6)
             probe = _probe(region, field, trust & (held if is_held else ~held), kind)
@@ -64,9 +66,9 @@ def correction_probes(fields: Sequence[Field], held_out: Sequence[NDArray[np.boo
     return probes
 
 
-def folder_probes(fields: Sequence[Field], seed: int) -> list[Probe]:
+def folder_probes(fields: Sequence[Field], regions: Sequence[Region], seed: int) -> list[Probe]:
     """Every labelled pixel of reference images."""
-    found = [_probe(r, fields[r.field], np.ones(fields[r.field].box.shape, bool), "folder") for r in regions_of(fields)]
+    found = [_probe(r, fields[r.field], np.ones(fields[r.field].box.shape, bool), "folder") for r in regions]
     return sampled([probe for probe in found if probe is not None], seed)
 
 

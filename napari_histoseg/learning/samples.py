@@ -16,7 +16,7 @@ from napari_histoseg.learning.augment import Appearance, dihedral, vary_stain
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.fields import Field
 from napari_histoseg.learning.guard import GuardTile
-from napari_histoseg.learning.holdout import regions_of
+from napari_histoseg.learning.holdout import Region
 from napari_histoseg.learning.plan import FineTunePlan
 
 _POINTS_PER_REGION = 512
@@ -35,10 +35,15 @@ class Spot:
     """(n, 2) pixel positions (y, x) in the field."""
 
 
-def spots_of(fields: Sequence[Field], allowed: Sequence[NDArray[np.bool_]], rng: np.random.Generator) -> list[Spot]:
-    """One spot for each class of each connected region of labelled pixels where ``allowed``."""
+def spots_of(
+    fields: Sequence[Field],
+    regions: Sequence[Region],
+    allowed: Sequence[NDArray[np.bool_]],
+    rng: np.random.Generator,
+) -> list[Spot]:
+    """One spot for each class of each region, where ``allowed``."""
     spots = []
-    for region in regions_of(fields):
+    for region in regions:
         field = fields[region.field]
         box = region.box.relative_to(field.box)
         labels = np.where(allowed[region.field][box.slices], field.labels[box.slices], IGNORE)
@@ -53,6 +58,7 @@ def spots_of(fields: Sequence[Field], allowed: Sequence[NDArray[np.bool_]], rng:
 
 def training_batches(
     fields: Sequence[Field],
+    regions: Sequence[Region],
     held_out: Sequence[NDArray[np.bool_]],
     guards: Sequence[GuardTile],
     *,
@@ -69,6 +75,8 @@ def training_batches(
     Parameters
     ----------
     fields : sequence of Field
+    regions : sequence of Region
+        Of these fields.
     held_out : sequence of bool ndarray
         Per field, pixels that must not teach.
     guards : sequence of GuardTile
@@ -80,8 +88,8 @@ def training_batches(
     rng = np.random.default_rng(plan.seed)
     generator = torch.Generator().manual_seed(plan.seed)
     teaching = [~mask for mask in held_out]
-    fresh = spots_of(fields, [t & ~f.learned for f, t in zip(fields, teaching, strict=True)], rng)
-    replay = spots_of(fields, [t & f.learned for f, t in zip(fields, teaching, strict=True)], rng)
+    fresh = spots_of(fields, regions, [t & ~f.learned for f, t in zip(fields, teaching, strict=True)], rng)
+    replay = spots_of(fields, regions, [t & f.learned for f, t in zip(fields, teaching, strict=True)], rng)
     guard_count = max(1, round(_GUARD_SHARE * plan.batch_size)) if guards and plan.distill_weight > 0 else 0
     appearance = Appearance(stain=plan.stain_jitter, stain_hue=plan.stain_jitter / 4)
     while True:

@@ -15,6 +15,7 @@ from napari_histoseg.core.schema import IGNORE, LabelClass
 from napari_histoseg.core.schemas import EPITHELIUM
 from napari_histoseg.jobs.job import Progress, run_job
 from napari_histoseg.learning import finetune as module
+from napari_histoseg.learning import studio
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.finetune import FineTuneRequest, FineTuneResult, blended, finetune, finetune_loss
 from napari_histoseg.learning.fit import FitStep
@@ -166,7 +167,7 @@ def test_a_job_cancelled_during_a_step_breaks_off_between_two_layers(monkeypatch
     def cancel() -> None:
         raise Broken
 
-    monkeypatch.setattr(module, "check_cancelled", cancel)
+    monkeypatch.setattr(studio, "check_cancelled", cancel)
     with pytest.raises(Broken):
         run_job(job)
 
@@ -218,14 +219,14 @@ def test_one_thread_computes_beside_a_viewer_and_the_callers_count_is_back_at_ev
 ) -> None:
     threads = torch.get_num_threads()
     inside: list[int] = []
-    build = module.build_network
+    build = studio.build_network
 
     def spied(weights: Weights) -> nn.Module:
         network = build(weights)
         network.register_forward_hook(lambda *_: inside.append(torch.get_num_threads()))
         return network
 
-    monkeypatch.setattr(module, "build_network", spied)
+    monkeypatch.setattr(studio, "build_network", spied)
     torch.set_num_threads(3)
     try:
         job = finetune(replace(_request(_item(THREE)), is_beside_viewer=True))
@@ -291,6 +292,6 @@ def test_a_full_memory_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: object, **kwargs: object) -> object:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
 
-    monkeypatch.setattr(module, "probabilities", full)
+    monkeypatch.setattr(studio, "probabilities", full)
     with pytest.raises(ResourceError, match="lower 'Tiles per step'"):
         _run(_request(_item(THREE)))

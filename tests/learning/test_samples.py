@@ -32,7 +32,7 @@ def _field(strokes: dict[tuple[int, int], int], *, size: int = 10, shape: tuple[
 
 def _batches(field: Field, count: int, held: tuple[HeldOutBox, ...] = (), plan: FineTunePlan = PLAN) -> list[Batch]:
     masks = held_out_masks([field], held)
-    return list(islice(training_batches([field], masks, [], plan=plan, num_classes=3), count))
+    return list(islice(training_batches([field], regions_of([field]), masks, [], plan=plan, num_classes=3), count))
 
 
 def test_labels_stay_on_their_pixels_through_cropping_and_turning() -> None:
@@ -113,11 +113,11 @@ def test_regions_are_strokes_and_cells_of_large_areas() -> None:
 def test_three_strokes_all_teach_and_many_give_a_fifth_away() -> None:
     few = _field({(5, 5): 1, (5, 50): 1, (5, 100): 2})
     assert len(regions_of([few])) == MIN_REGIONS - 1
-    assert choose_held_out([few], share=0.2, seed=0) == ()
+    assert choose_held_out([few], regions_of([few]), share=0.2, seed=0) == ()
     many = _field({(20 * y, 24 * x): 1 + x % 2 for y in range(10) for x in range(10)})
-    held = choose_held_out([many], share=0.2, seed=0)
+    held = choose_held_out([many], regions_of([many]), share=0.2, seed=0)
     assert len(held) == 20
-    assert choose_held_out([many], share=0.2, seed=0) == held
+    assert choose_held_out([many], regions_of([many]), share=0.2, seed=0) == held
     (mask,) = held_out_masks([many], held)
     assert (many.labels[mask] == 1).any() and (many.labels[~mask] == 2).any()
 
@@ -125,15 +125,15 @@ def test_three_strokes_all_teach_and_many_give_a_fifth_away() -> None:
 def test_the_only_region_of_a_class_is_never_given_away() -> None:
     field = _field({(5, 5): 2, (5, 50): 1, (5, 100): 1, (50, 5): 1, (50, 50): 1})
     for seed in range(10):
-        (mask,) = held_out_masks([field], choose_held_out([field], share=0.5, seed=seed))
+        (mask,) = held_out_masks([field], choose_held_out([field], regions_of([field]), share=0.5, seed=seed))
         assert (field.labels[~mask] == 2).any() and (field.labels[~mask] == 1).any()
 
 
 def test_what_was_held_out_stays_held_out_when_strokes_are_added() -> None:
     first = _field({(20 * y, 5): 1 for y in range(8)})
-    held = choose_held_out([first], share=0.25, seed=0)
+    held = choose_held_out([first], regions_of([first]), share=0.25, seed=0)
     later = _field({(20 * y, 5 + 20 * x): 1 for y in range(8) for x in range(6)})
-    again = choose_held_out([later], share=0.25, seed=0, remembered=held)
+    again = choose_held_out([later], regions_of([later]), share=0.25, seed=0, remembered=held)
     assert again[: len(held)] == held
     assert len(again) == 12
 
@@ -161,7 +161,9 @@ def test_guard_pixels_have_soft_targets_and_no_labels() -> None:
     field = _field({(20, 30): 1})
     soft, weight = np.full((3, 64, 64), 1 / 3, np.float32), np.ones((64, 64), np.float32)
     guard = GuardTile(np.zeros((64, 64, 3), np.uint8), soft, weight, True)
-    batch = next(training_batches([field], [np.zeros((200, 240), bool)], [guard], plan=PLAN, num_classes=3))
+    batch = next(
+        training_batches([field], regions_of([field]), [np.zeros((200, 240), bool)], [guard], plan=PLAN, num_classes=3)
+    )
     assert batch.soft_weight is not None
     guarded = batch.soft_weight.sum(dim=(1, 2)) > 0
     assert guarded.tolist() == [False, False, False, True]
