@@ -38,7 +38,7 @@ def cross_entropy(
         trust = trust * weight
     if class_weight is not None:
         trust = trust * class_weight[labels.masked_fill(labels == IGNORE, 0)]
-    return (loss * trust).sum() / trust.sum().clamp_min(torch.finfo(loss.dtype).tiny)
+    return _weighted_mean(loss, trust)
 
 
 def soft_dice(logits: Tensor, labels: Tensor, *, weight: Tensor | None = None) -> Tensor:
@@ -94,7 +94,17 @@ def distillation(logits: Tensor, soft: Tensor, *, weight: Tensor) -> Tensor:
     Tensor, scalar, float32
     """
     divergence = F.kl_div(logits.float().log_softmax(dim=1), soft, reduction="none").sum(dim=1)
-    return (divergence * weight).sum() / weight.sum().clamp_min(torch.finfo(divergence.dtype).tiny)
+    return _weighted_mean(divergence, weight)
+
+
+def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean of ``values``, or 0 with a gradient of 0 where all weights are 0.
+
+    Without weights it divides by 1: a divisor as small as floats allow would turn a gradient that is scaled up later
+    into infinity times zero.
+    """
+    total = weight.sum()
+    return (values * weight).sum() / torch.where(total > 0, total, torch.ones_like(total))
 
 
 def batch_ce_dice(logits: Tensor, batch: Batch) -> Tensor:

@@ -102,3 +102,13 @@ def test_distillation_without_weight_gives_zero_with_a_graph(logits: torch.Tenso
     assert value.item() == 0.0
     assert logits.grad is not None
     assert (logits.grad == 0).all()
+
+
+def test_scaled_loss_without_known_pixels_has_a_gradient_of_exactly_zero() -> None:
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    nothing, nowhere = torch.full((1, 4, 4), IGNORE), torch.zeros(1, 4, 4)
+    soft = torch.full((1, 3, 4, 4), 1 / 3)
+    value = 100 * cross_entropy(logits, nothing, weight=nowhere) + 100 * distillation(logits, soft, weight=nowhere)
+    value.backward()
+    assert value.item() == 0
+    assert logits.grad is not None and (logits.grad == 0).all()
