@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
@@ -46,7 +44,7 @@ def kill_once(scenario: Scenario, path: Path, acknowledged: int, rng: np.random.
         time.sleep(rng.uniform(0, scenario.longest_s))
         outcome = Outcome()
         outcome.check(child.poll() is None, f"the process ended by itself with {child.returncode}")
-        os.kill(child.pid, signal.SIGKILL)
+        child.kill()
         listener.join()
     begin = time.perf_counter()
     with Project.open(path) as project:
