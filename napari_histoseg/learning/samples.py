@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +19,10 @@ from napari_histoseg.learning.guard import GuardTile
 from napari_histoseg.learning.holdout import Region
 from napari_histoseg.learning.plan import FineTunePlan
 
+T = TypeVar("T")
+
 _POINTS_PER_REGION = 512
+_DRAW_POWER = 0.5
 _GUARD_SHARE = 0.25
 _NOT_LOOKED_AT_SHARE = 0.1
 """Of the guard tiles, from images nobody has corrected: more would hold on to the mistakes that are the same there."""
@@ -31,8 +34,9 @@ class Spot:
 
     field: int
     channel: int
+    pixels: int
     points: NDArray[np.intp]
-    """(n, 2) pixel positions (y, x) in the field."""
+    """(n, 2) pixel positions (y, x) in the field; some of them when there are very many."""
 
 
 def spots_of(
@@ -49,10 +53,11 @@ def spots_of(
         labels = np.where(allowed[region.field][box.slices], field.labels[box.slices], IGNORE)
         for channel in sorted(region.channels):
             points = np.argwhere(labels == channel)
+            pixels = len(points)
             if len(points) > _POINTS_PER_REGION:
                 points = points[rng.choice(len(points), _POINTS_PER_REGION, replace=False)]
             if len(points):
-                spots.append(Spot(region.field, channel, points + (box.y0, box.x0)))
+                spots.append(Spot(region.field, channel, pixels, points + (box.y0, box.x0)))
     return spots
 
 
@@ -67,10 +72,11 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Endless batches, the same for the same input and seed.
 
-    Edits: a class is drawn first, then a region that has it, then a pixel, so that three small strokes of a rare
-    class count as much as a filled field. A tile shows the pixel off its centre. The weights of edited and of
-    verified pixels are each divided by their sum over the batch, so that ``plan.edited_weight`` is the ratio of the
-    two whole terms, however many pixels each has.
+    Edits: a class is drawn first, then a region that has it, then a pixel. Larger classes and regions are drawn more
+    often, with the square root of their pixels: a small stroke counts far more than its area, yet a few pixels along
+    an outline do not count as much as a large mistake. A tile shows the pixel off its centre. The weights of edited
+    and of verified pixels are each divided by their sum over the batch, so that ``plan.edited_weight`` is the ratio of
+    the two whole terms, however many pixels each has.
 
     Parameters
     ----------
@@ -114,14 +120,19 @@ class _Tile:
 
 
 def _draw(spots: Sequence[Spot], rng: np.random.Generator) -> tuple[int, int, int]:
-    """(field, y, x) of a labelled pixel: class first, then region, then pixel."""
+    """(field, y, x) of a labelled pixel: class first, then region, then pixel, the larger ones somewhat more often."""
     channels = sorted({spot.channel for spot in spots})
-    channel = channels[int(rng.integers(len(channels)))]
+    channel = _weighted(channels, [sum(s.pixels for s in spots if s.channel == c) for c in channels], rng)
     own = [spot for spot in spots if spot.channel == channel]
-    sizes = np.sqrt([len(spot.points) for spot in own])
-    spot = own[int(rng.choice(len(own), p=sizes / sizes.sum()))]
+    spot = _weighted(own, [spot.pixels for spot in own], rng)
     y, x = spot.points[int(rng.integers(len(spot.points)))]
     return spot.field, int(y), int(x)
+
+
+def _weighted(choices: Sequence[T], pixels: Sequence[int], rng: np.random.Generator) -> T:
+    """One choice, with a probability that rises with its pixels, but less than in proportion."""
+    weight = np.asarray(pixels, float) ** _DRAW_POWER
+    return choices[int(rng.choice(len(choices), p=weight / weight.sum()))]
 
 
 def _draw_guard(guards: Sequence[GuardTile], rng: np.random.Generator) -> GuardTile:
