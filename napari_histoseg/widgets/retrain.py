@@ -29,14 +29,12 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     ("Revision", "The one in use is marked"),
-    ("When", "When it was made"),
     ("Edits", "Dice on corrections held out of the training, before → after"),
     ("Old data", "Dice on fields verified earlier, or agreement with the parent elsewhere, before → after"),
     ("Verdict", "Promoted revisions are used; refused ones are kept but not used"),
+    ("When", "When it was made"),
     ("From", "The revision or weights it started from"),
 )
-
-
 _ON_EDITS = ("corrections", "seen corrections")
 _ON_OLD = ("folder", "verified", "agreement")
 
@@ -160,10 +158,10 @@ class RetrainPanel(Panel):
         self._table.insertRow(line)
         cells = (
             revision.id + (" ✓" if is_active else ""),
-            clock(revision.created_at),
             change(revision, *_ON_EDITS),
             change(revision, *_ON_OLD),
             revision.verdict,
+            clock(revision.created_at),
             revision.parent or "",
         )
         for column, text in enumerate(cells):
@@ -206,11 +204,11 @@ class RetrainPanel(Panel):
 
 
 def change(revision: Revision, *kinds: str) -> str:
-    """``before → after`` of the first of the kinds of score that the revision has."""
+    """``before→after`` of the first of the kinds of score that the revision has."""
     scores: Any = next((revision.metrics[kind] for kind in kinds if kind in revision.metrics), None)
     if scores is None:
         return "–"
-    return f"{scores['before']:.3f} → {scores['after']:.3f} (n = {scores['n']})"
+    return f"{scores['before']:.3f}→{scores['after']:.3f}"
 
 
 def _table() -> QTableWidget:

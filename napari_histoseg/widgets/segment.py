@@ -92,6 +92,7 @@ class SegmentPanel(Panel):
         self.listen(session.model_changed, self._on_model_changed)
         self.listen(session.estimated, self._show_estimate)
         self.listen(session.job_changed, self._on_job_changed)
+        self.listen(session.estimated, self._show_estimate)
         self.listen(session.edited, self._project.refresh)
 
     # -- what is heard ---------------------------------------------------------------------------------------------
@@ -185,7 +186,7 @@ class SegmentPanel(Panel):
         self._run.setText("Cancel" if is_running else "Segment")
         self._run.setEnabled(is_running or is_ready)
         self._run.setToolTip("Stop; what is done stays" if is_running else "Run the model: what is on screen first")
-        self._show.setVisible(view.images.current is not None and not view.has_labels and not is_running)
+        self._show.setVisible(self._has_hidden_labels() and not is_running)
         self._copy.setEnabled(is_ready)
         self.suggest(self._next(is_running, is_asked))
 
@@ -204,6 +205,10 @@ class SegmentPanel(Panel):
         if self._view.has_labels:
             return "correct what is wrong under Correct, or segment again."
         return "press Segment."
+
+    def _has_hidden_labels(self) -> bool:
+        image_id = self._view.images.current
+        return image_id is not None and not self._view.has_labels and any(self._session.shares(image_id).values())
 
     def _image_mpp(self) -> float | None:
         image_id, project = self._view.images.current, self._session.project

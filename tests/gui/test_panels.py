@@ -175,7 +175,7 @@ def test_retraining_makes_a_revision_that_can_be_used_and_left(segmented: Any, h
     assert revision.reason.split(".")[0] in words(retrain)
     table = retrain.findChild(QTableWidget)
     assert revision.id in table.item(0, 0).text()
-    assert table.item(0, 4).text() == revision.verdict
+    assert table.item(0, 3).text() == revision.verdict
     if session.active.revision_id is None:
         table.selectRow(0)
         button(retrain, "Use this revision").click()
