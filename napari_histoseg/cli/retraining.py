@@ -18,7 +18,7 @@ from napari_histoseg.session.retraining import prepare, retrain_job
 
 if TYPE_CHECKING:
     from napari_histoseg.core.revision import Revision
-    from napari_histoseg.learning.gate import ScoreKind
+    from napari_histoseg.learning.gate import Score
     from napari_histoseg.session.retraining import RetrainOutcome
     from napari_histoseg.session.status import ActiveModel
 
@@ -95,25 +95,26 @@ def _verdict(outcome: RetrainOutcome) -> dict[str, Any]:
     """What scripts rely on: the numbers before and after on held-out edits and on the reference."""
     revision, result = outcome.revision, outcome.result
     scores = {score.kind: score for score in result.scores}
-
-    def numbers(*kinds: ScoreKind) -> dict[str, Any]:
-        found = next((scores[kind] for kind in kinds if kind in scores), None)
-        if found is None:
-            return {"before": None, "after": None, "n": 0}
-        return {"before": found.before, "after": found.after, "n": found.regions}
-
+    held_out = scores.pop("corrections", None) or scores.pop("verified", None)
+    reference = scores.get("folder") or scores.get("verified") or scores.get("agreement")
     return {
         "revision": revision.id,
         "parent": revision.parent,
         "verdict": revision.verdict,
         "reason": revision.reason,
-        "heldout": numbers("corrections"),
-        "reference": numbers("folder", "verified", "agreement"),
+        "heldout": _numbers(held_out),
+        "reference": _numbers(reference),
         "scores": [score.to_json() for score in result.scores],
         "steps": result.steps,
         "seconds": round(result.seconds, 3),
         "notes": list(result.notes),
     }
+
+
+def _numbers(score: Score | None) -> dict[str, Any]:
+    if score is None:
+        return {"before": None, "after": None, "n": 0}
+    return {"before": score.before, "after": score.after, "n": score.regions}
 
 
 def add_revisions(parser: argparse.ArgumentParser) -> None:
