@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.learning.batch import Batch
+from napari_histoseg.learning.optim import Schedule
 from napari_histoseg.models.weights import Weights, WeightsCard
 from training import recipes
 
@@ -77,6 +78,10 @@ class Recipe(Protocol):
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Loss of a batch."""
+        ...
+
+    def schedule(self, plan: Any) -> Schedule:
+        """Factor on the learning rate by step."""
         ...
 
     def validate(self, model: nn.Module, data: Path) -> dict[str, float]:

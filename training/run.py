@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from napari_histoseg.core.atomic import write_json
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.learning.fit import fit
-from napari_histoseg.learning.optim import WeightAverage, warmup_stable_decay
+from napari_histoseg.learning.optim import WeightAverage
 from napari_histoseg.models.predictor import add_self_test, find_device
 from napari_histoseg.models.weights import Weights, read_weights, save_weights
 from training.checkpoint import load_checkpoint, save_checkpoint
@@ -70,7 +70,7 @@ def run_recipe(
         recipe.batches(plan, data, first),
         loss=recipe.loss,
         optimizer=optimizer,
-        schedule=warmup_stable_decay(steps=plan.steps, warmup=plan.warmup, decay=plan.decay),
+        schedule=recipe.schedule(plan),
         steps=plan.steps,
         device=device,
         first_step=first,

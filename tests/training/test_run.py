@@ -12,7 +12,16 @@ from safetensors.torch import load_file
 from napari_histoseg.models.weights import load_state, read_weights
 from training.cli import main
 
-_TINY = ["width=2", "batch_size=2", "validate_every=6", "warmup=2", "decay=4", "average=0.9", "learning_rate=0.01"]
+_TINY = [
+    "width=2",
+    "batch_size=2",
+    "validate_every=6",
+    "warmup=2",
+    "decay=4",
+    "average=0.9",
+    "learning_rate=0.01",
+    "settle=3",
+]
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from napari_histoseg.learning.augment import Appearance, Placement, random_crop,
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.losses import ce_dice
 from napari_histoseg.learning.metrics import Spread, confusion_matrix, dice_per_image, mean_iou
+from napari_histoseg.learning.optim import Schedule, warmup_stable_decay
 from napari_histoseg.models.weights import Weights, WeightsCard
 from napari_histoseg.models.zoo.unet import build as build_unet
 from training import prepared
@@ -24,6 +25,7 @@ from training.evaluation import evaluate_epithelium
 from training.recipe import BasePlan, Share
 
 CLASSES = len(EPITHELIUM.classes)
+_SETTLE_WARMUP = 50
 
 
 class Plan(BasePlan):
@@ -31,19 +33,23 @@ class Plan(BasePlan):
 
     Parameters
     ----------
+    settle : int
+        Last steps, a second and lower cycle of the learning rate with milder changes of the images. Without it the
+        network fits its own training images no better than new ones: it is short of practice, not of variety.
     width : int
         Channels of the first level.
     scale_low, scale_high : float
         Range of magnifications.
     """
 
-    steps: PositiveInt = 4600
+    steps: PositiveInt = 6100
     warmup: NonNegativeInt = 200
     decay: PositiveInt = 3000
     batch_size: PositiveInt = 16
     learning_rate: PositiveFloat = 2e-3
     weight_decay: NonNegativeFloat = 0.02
     average: Share = 0.998
+    settle: NonNegativeInt = 1500
     width: PositiveInt = 16
     scale_low: PositiveFloat = 0.55
     scale_high: PositiveFloat = 1.6
@@ -85,25 +91,50 @@ def batches(plan: Plan, data: Path, first_step: int) -> Iterator[Batch]:
     images = torch.from_numpy(train.images).permute(0, 3, 1, 2)
     labels = torch.from_numpy(train.labels)
     side_px = labels.shape[-1]
-    placement = Placement(scale=(plan.scale_low, plan.scale_high), jitter=0.12, rotation=0.35)
     step = first_step
     while True:
+        phase = _phase(plan, step)
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
         chosen = _epoch_slice(len(train), plan, step)
-        native = torch.rand((), generator=generator) < _native_share(plan, step)
+        placement = Placement(scale=(plan.scale_low, plan.scale_high), jitter=0.12, rotation=phase.rotation)
+        native = torch.rand((), generator=generator) < phase.native
         scale = 1.0 if native else random_scale(placement, generator)
         size_px = min(side_px, round(side_px * scale / 16) * 16)
         here = replace(placement, jitter=0.0) if native else placement
         batch = Batch(images[chosen].float().div_(255), labels[chosen].long())
         batch = random_crop(batch, here, generator, size_px=size_px, scale=scale)
-        image = vary_appearance(batch.image, Appearance(), generator)
+        image = vary_appearance(batch.image, phase.appearance, generator)
         yield replace(batch, image=image.contiguous(memory_format=torch.channels_last))
         step += 1
 
 
-def _native_share(plan: Plan, step: int) -> float:
-    """Share of batches at the set's own magnification: larger while the learning rate falls and details settle."""
-    return 0.3 if plan.steps - step > plan.decay else 0.5
+@dataclass(frozen=True)
+class _Phase:
+    """How much images vary: ``native`` is the share of batches at the set's own magnification."""
+
+    native: float
+    rotation: float
+    appearance: Appearance
+
+
+_EXPLORE = _Phase(0.3, 0.35, Appearance())
+_DECAY = _Phase(0.5, 0.35, Appearance())
+_SETTLE = _Phase(0.7, 0.15, Appearance(chance=0.6))
+
+
+def _phase(plan: Plan, step: int) -> _Phase:
+    first_cycle = plan.steps - plan.settle
+    if step >= first_cycle:
+        return _SETTLE
+    return _EXPLORE if step < first_cycle - plan.decay else _DECAY
+
+
+def schedule(plan: Plan) -> Schedule:
+    """Warm-up, plateau and decay; then, for the settling, half the learning rate and a second decay."""
+    first_cycle = plan.steps - plan.settle
+    first = warmup_stable_decay(steps=first_cycle, warmup=plan.warmup, decay=plan.decay)
+    second = warmup_stable_decay(steps=plan.settle, warmup=_SETTLE_WARMUP, decay=max(1, plan.settle))
+    return lambda step: first(step) if step < first_cycle else 0.5 * second(step - first_cycle)
 
 
 def _epoch_slice(count: int, plan: Plan, step: int) -> Tensor:
