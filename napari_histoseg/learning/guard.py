@@ -20,6 +20,7 @@ NEAR_PX = 8
 
 _MAX_SEEN = 32
 _MAX_OTHERS = 16
+_LEAST_FAR = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +76,15 @@ def guard_tiles(
     GuardTile
     """
     rng = np.random.default_rng(seed)
-    places = [(field, box) for field in fields for box in _unreviewed_boxes(field, tile_px)]
-    for field, box in (places[k] for k in rng.permutation(len(places))[:_MAX_SEEN]):
-        pixels = field.pixels[box.slices]
-        yield GuardTile(pixels, probabilities(pixels), far_from_labels(field)[box.slices].astype(np.float32), True)
+    left = _MAX_SEEN
+    for position, k in enumerate(rng.permutation(len(fields))):
+        field, far = fields[k], far_from_labels(fields[k])
+        boxes = [box for box in Box.of_shape(far.shape).tiles(tile_px) if far[box.slices].mean() > _LEAST_FAR]
+        count = min(len(boxes), -(-left // (len(fields) - position)))
+        for j in rng.permutation(len(boxes))[:count]:
+            pixels, weight = field.pixels[boxes[j].slices], far[boxes[j].slices].astype(np.float32)
+            yield GuardTile(pixels, probabilities(pixels), weight, True)
+        left -= count
     known = [(image, image.mpp / mpp) for image in others if image.mpp is not None]
     for k in range(_MAX_OTHERS if known else 0):
         image, scale = known[k % len(known)]
@@ -90,16 +96,8 @@ def far_from_labels(field: Field) -> NDArray[np.bool_]:
     """Pixels of a field more than ``NEAR_PX`` model pixels away from every vouched-for pixel, shape (h, w)."""
     from scipy import ndimage
 
-    known = field.labels != IGNORE
-    if not known.any():
-        return np.ones(known.shape, bool)
-    far: NDArray[np.bool_] = ndimage.distance_transform_edt(~known) > NEAR_PX
+    far: NDArray[np.bool_] = ~ndimage.maximum_filter(field.labels != IGNORE, size=2 * NEAR_PX + 1)
     return far
-
-
-def _unreviewed_boxes(field: Field, tile_px: int) -> list[Box]:
-    far = far_from_labels(field)
-    return [box for box in Box.of_shape(far.shape).tiles(tile_px) if far[box.slices].mean() > 0.2]
 
 
 def _random_box(shape: tuple[int, int], size_px: int, rng: np.random.Generator) -> Box:
