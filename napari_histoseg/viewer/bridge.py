@@ -49,7 +49,6 @@ class Bridge:
     """The outlines of edited pixels were shown or hidden."""
     labels_shown = Signal()
     """The labels layer of the current image came or went."""
-    help_asked = Signal()
 
     def __init__(self, viewer: ViewerModel, session: Session) -> None:
         self._viewer = compat.unwrapped(viewer)
@@ -135,9 +134,6 @@ class Bridge:
 
     def redo(self) -> None:
         self._step(self._session.redo, "Nothing to redo.")
-
-    def ask_help(self) -> None:
-        self.help_asked.emit()
 
     def say(self, level: str, sentence: str) -> None:
         """Show an outcome the way napari does."""

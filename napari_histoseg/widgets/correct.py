@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -12,6 +13,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QShortcut,
     QSlider,
     QSpinBox,
     QWidget,
@@ -124,8 +126,9 @@ class CorrectPanel(Panel):
         self._saved = QLabel()
         self._saved.setToolTip("Every correction is on the disk when you let go of the mouse")
         self._help = QPushButton("? Keys")
-        self._help.setToolTip("All keys for correcting")
+        self._help.setToolTip("All keys for correcting (key ?)")
         self._help.clicked.connect(self.show_help)
+        QShortcut(QKeySequence("?"), self).activated.connect(self.show_help)
         row.addWidget(self._saved, 1)
         row.addWidget(self._help)
         return row
