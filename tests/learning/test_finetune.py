@@ -295,3 +295,13 @@ def test_a_full_memory_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(studio, "probabilities", full)
     with pytest.raises(ResourceError, match="lower 'Tiles per step'"):
         _run(_request(_item(THREE)))
+
+
+def test_a_network_without_batch_norm_is_fine_tuned_just_the_same() -> None:
+    variant = {"width": 8, "n_blocks": 1}
+    card = WeightsCard("tiny", "spade_segresnet", EPITHELIUM.classes, 1.0, variant=variant)
+    parent = Weights(RANDOM, "spade_segresnet", None, card)
+    snapshot = EditSnapshot((_item([(25, 35, 2)]),), EPITHELIUM.classes)
+    result, _ = _run(FineTuneRequest(parent, snapshot, PLAN.model_copy(update={"steps": 2})))
+    assert result.steps == 2
+    assert all(value.isfinite().all() for value in result.state.values())
