@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,17 +22,20 @@ from napari_histoseg.core.schemas import EPITHELIUM
 
 if TYPE_CHECKING:
     from napari_histoseg.plugin import Workbench
+    from napari_histoseg.session import JobKind, Session
 
 SAMPLE = "ihc"
 STROKES = 3
 _RUN = "import sys; from napari_histoseg.cli import main; sys.exit(main())"
 _SOFTWARE_DRAWING = {"LIBGL_ALWAYS_SOFTWARE": "1"}
 _SIZE_PX = (1366, 768)
-_BRUSH_PX = 17
-_STEPS = 80
-_REACH_PX = 45
-_EMPTY = 205.0
+_BRUSH_PX = 25
+_STEPS = 150
+_REACH_PX = 160
+_BROWN = (0.35, 0.42)
+_EMPTY = 226.0
 _PATIENCE_S = 600.0
+_SETTLE_S = 1.0
 
 
 def demo(screenshot: Path | None = None) -> int:
@@ -149,16 +153,20 @@ def walk_the_loop(bench: Workbench) -> None:
     image_id = images.current
     if image_id is None:
         raise ResourceError(images.problem or "The sample image could not be opened.")
+    failures: list[str] = []
+    session.job_changed.connect(lambda status: failures.append(status.message) if status.state == "failed" else None)
     bench.bridge.segment()
-    _wait_for(lambda: not session.is_running("predict"))
+    _finish(session, "predict", failures)
     ref = session.image_ref(image_id)
     seen = stained_glands(ref.read(0, Box.of_shape(ref.shape)))
     for _ in range(STROKES):
         paint_worst_place(bench, seen)
     bench.open_panels("Retrain")
     session.retrain(FineTunePlan(steps=_STEPS))
-    _wait_for(lambda: not session.is_running("finetune"))
-    _wait_for(lambda: not session.is_running("predict"))
+    _finish(session, "finetune", failures)
+    _finish(session, "predict", failures)
+    settled = time.monotonic() + _SETTLE_S
+    _wait_for(lambda: time.monotonic() > settled)
 
 
 def stained_glands(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -179,7 +187,7 @@ def stained_glands(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     brown = gaussian_filter(rgb2hed(pixels)[..., 2], 6.0)
     light = gaussian_filter(pixels.min(axis=2).astype(np.float32), 6.0)
     seen = np.full(brown.shape, IGNORE, np.uint8)
-    low, high = np.quantile(brown, (0.35, 0.6))
+    low, high = np.quantile(brown, _BROWN)
     seen[brown < low] = EPITHELIUM.by_name("other tissue").id
     seen[brown > high] = EPITHELIUM.by_name("epithelium").id
     seen[light > _EMPTY] = IGNORE
@@ -192,7 +200,7 @@ def worst_place(labels: NDArray[np.uint8], seen: NDArray[np.uint8]) -> tuple[NDA
     Returns
     -------
     points : ndarray of int64, shape (N, 2)
-        (y, x) along the stroke.
+        (y, x) of the stroke, which stays inside one tissue.
     class_id : int
         What belongs there.
     """
@@ -203,13 +211,19 @@ def worst_place(labels: NDArray[np.uint8], seen: NDArray[np.uint8]) -> tuple[NDA
     largest = regions == np.argmax(np.bincount(regions.ravel())[1:]) + 1 if wrong.any() else wrong
     depth = distance_transform_edt(largest)
     middle = np.array(np.unravel_index(np.argmax(depth), depth.shape))
+    class_id = int(seen[tuple(middle)])
     deep = np.argwhere(depth > _BRUSH_PX / 2)
     near = deep[np.abs(deep - middle).max(axis=1) < _REACH_PX] - middle
     along = np.linalg.svd(near, full_matrices=False)[2][0] if len(near) > 2 else np.array([0.0, 1.0])
-    steps = np.arange(-_REACH_PX, _REACH_PX + 1)[:, None]
-    points = np.rint(middle + steps * along).astype(np.int64)
-    inside = points[((points >= 0) & (points < depth.shape)).all(axis=1)]
-    return inside[depth[tuple(inside.T)] > 0], int(seen[tuple(middle)])
+    tissue = distance_transform_edt(seen == class_id) > _BRUSH_PX / 2
+    points = [middle]
+    for direction in (along, -along):
+        for step in range(1, _REACH_PX):
+            point = np.rint(middle + step * direction).astype(np.int64)
+            if (point < 0).any() or (point >= depth.shape).any() or not tissue[tuple(point)]:
+                break
+            points.append(point)
+    return np.array(points), class_id
 
 
 def paint_worst_place(bench: Workbench, seen: NDArray[np.uint8]) -> None:
@@ -225,6 +239,12 @@ def paint_worst_place(bench: Workbench, seen: NDArray[np.uint8]) -> None:
             tools.layer.paint(point, class_id, refresh=False)
     tools.layer.refresh()
     _wait_for(lambda: True)
+
+
+def _finish(session: Session, kind: JobKind, failures: list[str]) -> None:
+    _wait_for(lambda: not session.is_running(kind))
+    if failures:
+        raise ResourceError(failures[0])
 
 
 def _wait_for(is_done: Callable[[], bool]) -> None:
