@@ -1,7 +1,7 @@
 """Is the window alive while the model learns: gaps of the event loop during fine-tuning, with 100 strokes painted.
 
 A 10 ms timer of the window notes when it is called; the time between two calls is a gap in which nothing moved. Strokes
-are real mouse events on the canvas, one every 1.5 s. The numbers to hold on two cores: p95 at most 40 ms, none above
+are real mouse events on the canvas, one every second. The numbers to hold on two cores: p95 at most 40 ms, none above
 200 ms, and every stroke in the journal.
 
 Run under a screen or: xvfb-run --server-args='-screen 0 1366x768x24' python benchmarks/liveness.py [STROKES]
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 _STROKES = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-_PACE_S = 1.5
+_PACE_S = 1.0
 _TICK_MS = 10
 
 

@@ -39,6 +39,14 @@ class Person:
         assert found[0].isEnabled(), f"'{text}' is disabled: {self.panel(panel).next_step.text()}"
         QTest.mouseClick(found[0], Qt.MouseButton.LeftButton)
 
+    def another_class(self, y: int, x: int) -> str:
+        """Name of a class that is not there yet."""
+        here = self.bench.session.displayed(self.bench.bridge.images.current)[y, x]
+        return next(c.name for c in self.bench.session.project.schema.classes[1:] if c.id != here)
+
+    def key_of(self, name: str) -> str:
+        return self.bench.session.project.schema.by_name(name).key.upper()
+
     def wait_for(self, kind: str, seconds: float) -> None:
         self._qtbot.waitUntil(lambda: not self.bench.session.is_running(kind), timeout=int(1000 * seconds))
 
@@ -72,18 +80,18 @@ def test_segment_read_correct_retrain_and_come_back(
     assert sum(shares.values()) == pytest.approx(1.0)
     assert "class: " in labels.get_status((200, 200), dims_displayed=[0, 1], view_direction=None)["value"]
 
-    # correct: the gland at the lower left was taken for other tissue
+    # correct: a click in the legend, then keys
     bench.open_panels("Correct")
-    person.click("Classes", "epithelium")
     bench.bridge.tools.set_brush_size(17)
+    person.click("Classes", person.another_class(430, 90))
     hand.stroke((430, 90), (460, 100), (490, 115))
-    hand.key("W")
+    hand.key(person.key_of(person.another_class(300, 130)))
     hand.stroke((300, 130), (330, 150), (330, 170))
     hand.key("Z", control=True)
     assert session.project.edit_count(image_id) == 1
     hand.key("Z", control=True, shift=True)
     assert session.project.edit_count(image_id) == 2
-    hand.key("R")
+    hand.key(person.key_of(person.another_class(360, 60)))
     hand.stroke((360, 60), (380, 70))
     hand.key("D")
     person.picture("corrected")
@@ -98,7 +106,8 @@ def test_segment_read_correct_retrain_and_come_back(
     person.panel("Retrain")._form.set_plan(FineTunePlan(steps=STEPS))
     person.click("Retrain", "Retrain on edits")
     qtbot.waitUntil(lambda: len(person.panel("Retrain")._curve.points) >= 2, timeout=120_000)
-    hand.stroke((450, 130), (470, 135))
+    hand.key(person.key_of(person.another_class(470, 200)))
+    hand.stroke((470, 200), (490, 210))
     person.picture("retraining")
     person.wait_for("finetune", 200)
     person.wait_for("predict", 60)
