@@ -91,7 +91,11 @@ class Workbench:
             panel.close_panel()
         self._panels.clear()
         self.bridge.close()
-        self.session.close()
+        try:
+            self.session.close()
+        except HistosegError as error:  # the project is closed all the same; what runs still has to stop
+            self.bridge.say("warning", str(error))
+            self.session.close()
         for ticker in self._tickers:
             ticker.stop()
         _benches.pop(self.viewer, None)

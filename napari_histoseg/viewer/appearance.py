@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_histoseg.core.errors import InputError
+from napari_histoseg.core.errors import HistosegError, InputError
 from napari_histoseg.core.palettes import PALETTES, get_palette
 from napari_histoseg.core.schema import LabelSchema
 
@@ -48,20 +49,25 @@ class Appearance:
 
     def set_palette(self, palette_id: str) -> None:
         self._set(palette_id=get_palette(palette_id).id)
+        self.save()
 
     def set_opacity(self, opacity: float) -> None:
-        """0 (labels invisible) to 1 (tissue invisible)."""
+        """0 (labels invisible) to 1 (tissue invisible); saved with the next change of another kind or `save`."""
         self._set(opacity=min(1.0, max(0.0, opacity)))
 
     def set_class_visible(self, class_id: int, is_visible: bool) -> None:
         self._set(hidden=self.hidden - {class_id} if is_visible else self.hidden | {class_id})
+        self.save()
+
+    def save(self) -> None:
+        """Remember all of it in the project; a disk that is full costs only this memory."""
+        looks = {"palette": self.palette_id, "hidden": sorted(self.hidden), "opacity": self.opacity}
+        with contextlib.suppress(HistosegError):
+            self._session.set_setting(_SETTING, looks)
 
     def _set(self, **values: Any) -> None:
         if all(getattr(self, name) == value for name, value in values.items()):
             return
         for name, value in values.items():
             setattr(self, name, value)
-        self._session.set_setting(
-            _SETTING, {"palette": self.palette_id, "hidden": sorted(self.hidden), "opacity": self.opacity}
-        )
         self.changed.emit()

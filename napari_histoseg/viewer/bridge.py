@@ -142,6 +142,7 @@ class Bridge:
     def close(self) -> None:
         """Remember the view; let go of layers and keys."""
         self.images.close()
+        self.appearance.save()
         self.tools.hold(None, None)
         self._activity.close()
         for overlay in self._overlays.values():

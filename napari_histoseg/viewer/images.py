@@ -167,9 +167,9 @@ class Images:
             return
         center = self._source.world_to_data(self._viewer.camera.center[-2:])
         zoom = self._viewer.camera.zoom * abs(float(self._source.scale[-1]))
-        self._session.set_setting(
-            _VIEW, {"image": self._current, "center": [float(c) for c in center[-2:]], "zoom": float(zoom)}
-        )
+        view = {"image": self._current, "center": [float(c) for c in center[-2:]], "zoom": float(zoom)}
+        with contextlib.suppress(HistosegError):  # a disk that is full costs only this memory
+            self._session.set_setting(_VIEW, view)
 
     def close(self) -> None:
         """Remember the view and let go of the viewer."""

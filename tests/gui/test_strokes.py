@@ -179,3 +179,21 @@ def test_pixels_that_nobody_labelled_are_transparent(ready: Any) -> None:
     layer = labels_of(ready)
     assert (layer.data == IGNORE).all()
     assert layer.colormap.map(IGNORE)[3] == 0
+
+
+def test_without_a_class_zero_the_eraser_takes_the_label_back(
+    bench: Any, hand: Any, tissue: np.ndarray, tmp_path: Any
+) -> None:
+    bench.session.create_project(tmp_path / "regions.histoseg", "bcss5")
+    bench.viewer.add_image(tissue, name="tissue")
+    bench.bridge.show_labels()
+    image_id = bench.bridge.images.current
+    bench.bridge.tools.set_brush_size(20)
+    bench.bridge.tools.set_class(3)
+    hand.stroke((100, 60), (100, 100))
+    bench.bridge.tools.set_tool("eraser")
+    hand.stroke((100, 70), (100, 80))
+    assert labels_of(bench).data[100, 75] == IGNORE
+    assert bench.session.state(image_id)[100, 75] == 0
+    assert bench.session.state(image_id)[100, 95] == 1
+    assert_layer_shows_the_project(bench)

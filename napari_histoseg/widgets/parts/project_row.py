@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMenu, QSizePolicy, QToolButton, QWidget
 
 from napari_histoseg.core.errors import HistosegError
@@ -11,6 +13,8 @@ from napari_histoseg.core.schemas import SCHEMAS
 from napari_histoseg.session import Session
 from napari_histoseg.widgets.parts.times import clock
 from napari_histoseg.widgets.parts.view import View
+
+_NAME_PX = 190
 
 
 class ProjectRow(QWidget):
@@ -42,7 +46,7 @@ class ProjectRow(QWidget):
             self._button.setToolTip("A project is made by itself with the first image; open another one here")
         else:
             name = project.name + (" (read-only)" if project.read_only else "")
-            self._button.setText(self.fontMetrics().elidedText(name, _elide_right(), 190))
+            self._button.setText(self.fontMetrics().elidedText(name, Qt.TextElideMode.ElideRight, _NAME_PX))
             self._button.setToolTip(str(project.path))
         saved_at = self._session.saved_at
         self._saved.setText("" if saved_at is None else f"saved {clock(saved_at)}")
@@ -78,15 +82,9 @@ class ProjectRow(QWidget):
     def _open(self, path: Path) -> None:
         self._try(lambda: self._session.open_project(path))
 
-    def _try(self, act: object) -> None:
+    def _try(self, act: Callable[[], object]) -> None:
         try:
-            act()  # type: ignore[operator]
+            act()
         except HistosegError as error:
             self._view.say("error", str(error))
         self.refresh()
-
-
-def _elide_right() -> object:
-    from qtpy.QtCore import Qt
-
-    return Qt.TextElideMode.ElideRight
