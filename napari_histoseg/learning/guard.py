@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.image import ImageRef
 from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.learning.augment import Appearance, vary_appearance
 from napari_histoseg.learning.fields import Field, grid_shape, read_on_grid
 
 NEAR_PX = 8
@@ -21,6 +23,7 @@ NEAR_PX = 8
 _MAX_SEEN = 32
 _MAX_OTHERS = 16
 _LEAST_FAR = 0.2
+_OTHER_LOOKS = Appearance(chance=1.0, blur=0.0, noise=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,14 +37,14 @@ class GuardTile:
         The parent's probabilities.
     weight : ndarray of float32, shape (h, w)
         1 where the parent's answer is kept, else 0.
-    is_looked_at : bool
-        From an image that a person has corrected.
+    kind : {"left", "restained", "other"}
+        What a person left in a corrected image, the same in another stain, or an image nobody has corrected.
     """
 
     pixels: NDArray[np.uint8]
     soft: NDArray[np.float32]
     weight: NDArray[np.float32]
-    is_looked_at: bool
+    kind: Literal["left", "restained", "other"]
 
 
 def guard_tiles(
@@ -57,7 +60,9 @@ def guard_tiles(
 
     Most come from the corrected images themselves, around the corrections: there a person has looked and painted over
     mistakes, so what they left is more likely right than what nobody has looked at. Where the parent is wrong in the
-    same way on images not looked at yet, holding on to its answer there would work against the corrections.
+    same way on images not looked at yet, holding on to its answer there would work against the corrections. Each tile
+    of a corrected image comes a second time in another stain, with the parent's answer to that: what is learned on
+    this stain should not be unlearned on others.
 
     Parameters
     ----------
@@ -76,6 +81,7 @@ def guard_tiles(
     GuardTile
     """
     rng = np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(seed)
     left = _MAX_SEEN
     for position, k in enumerate(rng.permutation(len(fields))):
         field, far = fields[k], far_from_labels(fields[k])
@@ -83,13 +89,15 @@ def guard_tiles(
         count = min(len(boxes), -(-left // (len(fields) - position)))
         for j in rng.permutation(len(boxes))[:count]:
             pixels, weight = field.pixels[boxes[j].slices], far[boxes[j].slices].astype(np.float32)
-            yield GuardTile(pixels, probabilities(pixels), weight, True)
+            yield GuardTile(pixels, probabilities(pixels), weight, "left")
+            other_look = _varied(pixels, generator)
+            yield GuardTile(other_look, probabilities(other_look), weight, "restained")
         left -= count
     known = [(image, image.mpp / mpp) for image in others if image.mpp is not None]
     for k in range(_MAX_OTHERS if known else 0):
         image, scale = known[k % len(known)]
         pixels = read_on_grid(image, _random_box(grid_shape(image, scale), tile_px, rng), scale)
-        yield GuardTile(pixels, probabilities(pixels), np.ones(pixels.shape[:2], np.float32), False)
+        yield GuardTile(pixels, probabilities(pixels), np.ones(pixels.shape[:2], np.float32), "other")
 
 
 def far_from_labels(field: Field) -> NDArray[np.bool_]:
@@ -98,6 +106,13 @@ def far_from_labels(field: Field) -> NDArray[np.bool_]:
 
     far: NDArray[np.bool_] = ~ndimage.maximum_filter(field.labels != IGNORE, size=2 * NEAR_PX + 1)
     return far
+
+
+def _varied(pixels: NDArray[np.uint8], generator: torch.Generator) -> NDArray[np.uint8]:
+    """The same tile in another stain."""
+    image = torch.from_numpy(pixels.copy()).movedim(-1, 0)[None].float() / 255
+    varied = vary_appearance(image, _OTHER_LOOKS, generator)[0].movedim(0, -1)
+    return (varied * 255).round().byte().numpy()
 
 
 def _random_box(shape: tuple[int, int], size_px: int, rng: np.random.Generator) -> Box:

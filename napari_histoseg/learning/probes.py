@@ -77,6 +77,7 @@ def agreement_probes(guards: Sequence[GuardTile]) -> list[Probe]:
     return [
         Probe("agreement", g.pixels, np.where(g.weight > 0, g.soft.argmax(axis=0), IGNORE).astype(np.uint8))
         for g in guards
+        if g.kind != "restained"
     ]
 
 

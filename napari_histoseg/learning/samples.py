@@ -136,8 +136,8 @@ def _weighted(choices: Sequence[T], pixels: Sequence[int], rng: np.random.Genera
 
 
 def _draw_guard(guards: Sequence[GuardTile], rng: np.random.Generator) -> GuardTile:
-    wanted = bool(rng.random() >= _NOT_LOOKED_AT_SHARE)
-    drawn = [guard for guard in guards if guard.is_looked_at == wanted] or guards
+    wants_other = rng.random() < _NOT_LOOKED_AT_SHARE
+    drawn = [guard for guard in guards if (guard.kind == "other") == wants_other] or guards
     return drawn[int(rng.integers(len(drawn)))]
 
 

@@ -13,6 +13,7 @@ from napari_histoseg.learning.fields import Field
 from napari_histoseg.learning.guard import GuardTile, far_from_labels, guard_tiles
 from napari_histoseg.learning.holdout import MIN_REGIONS, choose_held_out, held_out_masks, regions_of
 from napari_histoseg.learning.plan import FineTunePlan
+from napari_histoseg.learning.probes import agreement_probes
 from napari_histoseg.learning.samples import training_batches
 from napari_histoseg.learning.snapshot import HeldOutBox
 
@@ -147,12 +148,15 @@ def test_guard_tiles_show_what_was_left_around_corrections_and_other_images() ->
         return np.full((3, *pixels.shape[:2]), 1 / 3, np.float32)
 
     seen = list(guard_tiles([], [field], mpp=1.0, tile_px=128, probabilities=parent, seed=0))
-    assert seen and sum(tile.weight.sum() for tile in seen) == far_from_labels(field).sum()
+    assert [tile.kind for tile in seen] == ["left", "restained"] * (len(seen) // 2)
+    assert sum(tile.weight.sum() for tile in seen[::2]) == far_from_labels(field).sum()
+    assert all((a.weight == b.weight).all() for a, b in zip(seen[::2], seen[1::2], strict=True))
+    assert len(agreement_probes(seen)) == len(seen) // 2
     assert not far_from_labels(field)[:23, :15].all()  # the stroke and what is near it are free
     both = list(guard_tiles([other], [field], mpp=1.0, tile_px=128, probabilities=parent, seed=0))
     assert len(both) > len(seen)
     assert all((tile.weight == 1).all() for tile in both[len(seen) :])
-    assert [tile.is_looked_at for tile in both] == [True] * len(seen) + [False] * (len(both) - len(seen))
+    assert {tile.kind for tile in both[len(seen) :]} == {"other"}
     field.labels[:] = 1
     assert list(guard_tiles([], [field], mpp=1.0, tile_px=128, probabilities=parent, seed=0)) == []
 
@@ -160,7 +164,7 @@ def test_guard_tiles_show_what_was_left_around_corrections_and_other_images() ->
 def test_guard_pixels_have_soft_targets_and_no_labels() -> None:
     field = _field({(20, 30): 1})
     soft, weight = np.full((3, 64, 64), 1 / 3, np.float32), np.ones((64, 64), np.float32)
-    guard = GuardTile(np.zeros((64, 64, 3), np.uint8), soft, weight, True)
+    guard = GuardTile(np.zeros((64, 64, 3), np.uint8), soft, weight, "left")
     batch = next(
         training_batches([field], regions_of([field]), [np.zeros((200, 240), bool)], [guard], plan=PLAN, num_classes=3)
     )
