@@ -235,8 +235,12 @@ class SegmentPanel(Panel):
             return
         with self.telling():
             seconds = self._session.estimate(image_id)
-            self._estimate = "" if seconds is None else f"About {duration(seconds)} for this image on this machine"
+            self._estimate = "" if seconds is None else f"This image takes {_about(seconds)} on this machine"
         self._card.setText(self._card_text())
+
+
+def _about(seconds: float) -> str:
+    return duration(seconds) if seconds < 1 else f"about {duration(seconds)}"
 
 
 def _wide_combo(tooltip: str) -> QComboBox:
