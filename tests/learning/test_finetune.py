@@ -26,7 +26,7 @@ from napari_histoseg.learning.plan import FineTunePlan
 from napari_histoseg.learning.snapshot import EditSnapshot, TrainingImage
 from napari_histoseg.models.weights import RANDOM, Weights, WeightsCard, build_network
 
-PLAN = FineTunePlan(steps=12, batch_size=3, tile_px=32, learning_rate=3e-3)
+PLAN = FineTunePlan(steps=12, minutes=60, batch_size=3, tile_px=32, learning_rate=3e-3)
 CARD = WeightsCard("tiny", "unet", EPITHELIUM.classes, 1.0, variant={"width": 4, "batch_norm": True})
 PARENT = Weights(RANDOM, "unet", None, CARD)
 
