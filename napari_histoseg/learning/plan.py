@@ -57,7 +57,7 @@ class FineTunePlan(BaseModel):
         description="Strength of the spring that ties each weight to the parent's.",
     )
     blend: float = Field(
-        0.8,
+        0.7,
         gt=0,
         le=1,
         title="Way from the parent",
