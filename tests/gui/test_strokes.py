@@ -145,12 +145,12 @@ def test_keys_choose_classes_and_are_released_on_close(segmented: Any, hand: Any
     assert not viewer.keymap
 
 
-def test_accepting_verifies_only_what_is_on_screen_and_untouched(segmented: Any, hand: Any) -> None:
+def test_accepting_verifies_only_what_is_on_screen_and_untouched(segmented: Any, hand: Any, qtbot: Any) -> None:
     image_id = segmented.bridge.images.current
     segmented.bridge.tools.set_class(2)
     hand.stroke((128, 120), (128, 136))
     segmented.viewer.camera.zoom *= 4
-    segmented.viewer.window._qt_viewer.canvas.native.repaint()
+    qtbot.waitUntil(lambda: segmented.bridge.images.visible_box().area < 256 * 256, timeout=5000)
     box = segmented.bridge.images.visible_box()
     hand.key("A")
     state = segmented.session.state(image_id)
