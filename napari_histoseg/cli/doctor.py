@@ -17,6 +17,7 @@ from typing import Literal
 from napari_histoseg import __version__
 from napari_histoseg.cli.console import print_json
 from napari_histoseg.cli.parser import add_json
+from napari_histoseg.cli.window import has_screen
 from napari_histoseg.core.errors import HistosegError
 from napari_histoseg.session.places import data_folder
 
@@ -78,7 +79,7 @@ def _qt() -> Iterator[Finding]:
 
 def _opengl() -> Iterator[Finding]:
     """In a process of its own, since a broken driver may end it."""
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    if not has_screen():
         yield Finding("OpenGL", "note", "no screen here; windows need one, or xvfb-run in front of the command.")
         return
     try:

@@ -3,7 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
+
+from napari_histoseg.core.errors import ResourceError
+
+
+def has_screen() -> bool:
+    """Whether Qt can open windows here, as far as the environment tells."""
+    named = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in named)
+
+
+def require_screen() -> None:
+    """Raise ``ResourceError`` where Qt would end the process without a word that helps."""
+    if not has_screen():
+        raise ResourceError(
+            "There is no screen here for a window; run this on a machine with one, or try "
+            "'napari-histoseg demo --screenshot OUT.png', which needs none."
+        )
 
 
 def add_window(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +33,7 @@ def add_window(parser: argparse.ArgumentParser) -> None:
 
 def window(args: argparse.Namespace) -> int:
     """Open napari with the plugin docked and wait until it is closed."""
+    require_screen()
     import napari
 
     from napari_histoseg.plugin import launch
@@ -35,6 +55,8 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
 
 def demo(args: argparse.Namespace) -> int:
     """The whole loop on the sample image."""
+    if args.screenshot is None:
+        require_screen()
     from napari_histoseg.demo import demo as walk
 
     return walk(args.screenshot)

@@ -396,3 +396,14 @@ def test_debug_shows_where_an_error_came_from(tmp_path: Path, capsys: Capture) -
 def test_help_needs_no_torch() -> None:
     code = "import sys, napari_histoseg.cli.parser; sys.exit(bool({'torch', 'napari', 'qtpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere every session has a screen")
+@pytest.mark.parametrize("words", [[], ["demo"]])
+def test_a_window_without_a_screen_is_refused_in_words(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    assert run(*words) == 1
+    assert "no screen here" in capsys.readouterr().err
