@@ -119,7 +119,8 @@ class Predictor:
         columns = (margin, margin + -(width + 2 * margin) % multiple)
         if any((*rows, *columns)):
             batch = np.pad(batch, ((0, 0), rows, columns, (0, 0)), mode="reflect")
-        image = torch.from_numpy(np.require(batch, requirements=["C", "W"])).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+        pixels = torch.from_numpy(np.require(batch, requirements=["C", "W"])).to(self.device)
+        image = pixels.permute(0, 3, 1, 2).float().div_(255)
         probabilities = self.logits(image).float().softmax(dim=1)[..., :height, :width]
         return np.ascontiguousarray(probabilities.cpu().numpy())
 
