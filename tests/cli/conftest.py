@@ -6,19 +6,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tissue import save_tiny_weights, tissue
+from tissue import tissue
 
 
 @pytest.fixture(autouse=True)
-def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The program's own data goes into a folder of the test."""
-    monkeypatch.setattr("platformdirs.user_data_path", lambda *_args, **_options: tmp_path / "user")
-    return tmp_path / "user"
-
-
-@pytest.fixture(scope="session")
-def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+def in_a_folder_of_the_test(user_folder: Path) -> None:
+    """No test of this room touches the person's own folder."""
 
 
 @pytest.fixture

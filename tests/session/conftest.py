@@ -6,21 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tissue import image, save_tiny_weights
+from tissue import image
 
 from napari_histoseg.session import Session
 
 
 @pytest.fixture(autouse=True)
-def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Projects and the memory of recent ones go into a folder of the test."""
-    monkeypatch.setattr("platformdirs.user_data_path", lambda *_args, **_options: tmp_path / "user")
-    return tmp_path / "user"
-
-
-@pytest.fixture(scope="session")
-def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+def in_a_folder_of_the_test(user_folder: Path) -> None:
+    """No test of this room touches the person's own folder."""
 
 
 @pytest.fixture
