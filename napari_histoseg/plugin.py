@@ -78,7 +78,7 @@ class Workbench:
         if last is None:
             return
         try:
-            self.session.open_project(last)
+            self.session.open_or_view_project(last)
         except HistosegError as error:
             self.bridge.say("warning", str(error))
 
@@ -159,7 +159,7 @@ def launch(paths: Sequence[str | Path] = (), project: str | Path | None = None) 
     bench = open_window()
     if project is not None:
         try:
-            bench.session.open_project(project)
+            bench.session.open_or_view_project(project)
         except HistosegError:
             bench.close()
             bench.viewer.close()

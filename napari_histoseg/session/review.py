@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_histoseg.core.box import Box
-from napari_histoseg.core.errors import ProjectError
+from napari_histoseg.core.errors import ProjectError, ProjectLockedError
 from napari_histoseg.core.image import ImageRef
 from napari_histoseg.core.project import Project
 from napari_histoseg.core.schemas import EPITHELIUM, get_schema
@@ -99,6 +99,19 @@ class Review:
         if self._project is not None and self._project.path == path and self._project.read_only == read_only:
             return self._project
         return self._use(Project.open(path, read_only=read_only))
+
+    def open_or_view_project(self, path: str | Path) -> Project:
+        """Open a project folder, for reading only where another window has it; errors as in `open_project`."""
+        try:
+            return self.open_project(path)
+        except ProjectLockedError:
+            project = self.open_project(path, read_only=True)
+        self.message.emit(
+            "warning",
+            f"The project '{project.path}' is open in another window, so it can only be looked at here; close it "
+            "there and open it again to work on it.",
+        )
+        return project
 
     def close_project(self) -> None:
         """Stop what runs, write everything and let go of the folder."""

@@ -481,3 +481,22 @@ def test_models_are_listed_with_their_weights(session: Session, tiny_weights: Pa
     total, trainable = infos["unet"].parameters()
     assert total == trainable == 31_032_005
     assert resolve("unet", tiny_weights).name == "tiny"
+
+
+def test_a_second_window_looks_but_does_not_touch(ready: tuple[Session, str]) -> None:
+    first, image_id = ready
+    assert first.project is not None
+    first.record(image_id, "paint", Box(0, 0, 4, 4), np.full((4, 4), 2, np.uint8))
+    second, heard = Session(device="cpu"), []
+    second.message.connect(lambda level, text: heard.append((level, text)))
+    try:
+        project = second.open_or_view_project(first.project.path)
+        assert project.read_only
+        assert (second.displayed(image_id, Box(0, 0, 4, 4)) == 2).all()
+        assert heard[0][0] == "warning" and "another window" in heard[0][1]
+        with pytest.raises(ProjectError, match="reading only"):
+            second.record(image_id, "paint", Box(0, 0, 4, 4), np.full((4, 4), 1, np.uint8))
+        second.save()
+    finally:
+        second.close()
+    assert (first.displayed(image_id, Box(0, 0, 4, 4)) == 2).all()

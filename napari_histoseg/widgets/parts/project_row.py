@@ -80,7 +80,7 @@ class ProjectRow(QWidget):
             self._open(Path(path))
 
     def _open(self, path: Path) -> None:
-        self._try(lambda: self._session.open_project(path))
+        self._try(lambda: self._session.open_or_view_project(path))
 
     def _try(self, act: Callable[[], object]) -> None:
         try:
