@@ -78,7 +78,7 @@ class Workbench:
         if last is None:
             return
         try:
-            self.session.open_or_view_project(last)
+            self.session.open_project(last)
         except HistosegError as error:
             self.bridge.say("warning", str(error))
 
