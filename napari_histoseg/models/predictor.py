@@ -16,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from napari_histoseg.core.atomic import write_json
 from napari_histoseg.core.errors import InputError, WeightsError
 from napari_histoseg.core.schema import LabelClass
+from napari_histoseg.models.outputs import main_output
 from napari_histoseg.models.registry import get_model
 from napari_histoseg.models.weights import Weights, build_network
 
@@ -97,8 +98,7 @@ class Predictor:
             batch = (batch - self._mean) / self._sd
         with torch.inference_mode():
             output = self.network(batch.contiguous(memory_format=torch.channels_last))
-        logits: Tensor = output["out"] if isinstance(output, dict) else output
-        return logits
+        return main_output(output)
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class probabilities of RGB images of any size.

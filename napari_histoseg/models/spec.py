@@ -45,6 +45,18 @@ class ModelSpec:
         Keyword arguments of the paper's configuration for ``build``.
     golden_parameters : int
         Parameter count of the paper's configuration with ``len(classes)`` outputs; asserted by the contract test.
+    golden_trainable : int, optional
+        Those of them that learn; by default all.
+    paper_input : tuple of int
+        Height and width in pixels of what the paper feeds.
+    gflops : float
+        10⁹ operations, two for each multiply-add, for one image of ``paper_input``.
+    input_px : int, optional
+        The network takes squares of exactly this side and nothing else; ``required_multiple`` is then 1.
+    pretrained : str
+        One line on which weights its encoder can start from and their licence; empty when there are none.
+    needs_weights : bool
+        False for methods that learn nothing.
     """
 
     id: str
@@ -58,6 +70,12 @@ class ModelSpec:
     required_multiple: int
     is_local: bool
     golden_parameters: int
+    paper_input: tuple[int, int]
+    gflops: float
+    golden_trainable: int | None = None
+    input_px: int | None = None
+    pretrained: str = ""
+    needs_weights: bool = True
     normalisation: Normalisation = "unit"
     licence: str = "BSD-3-Clause"
     variant: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

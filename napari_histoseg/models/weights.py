@@ -22,6 +22,9 @@ CARD_FORMAT = 1
 RANDOM = "random"
 """Name of weights that are drawn anew from the card's seed."""
 
+NONE = "none"
+"""Name of the weights of a method that has none."""
+
 _BUNDLED = Path(__file__).parent / "weights"
 
 
@@ -108,7 +111,7 @@ class WeightsCard:
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that can be loaded; ``path`` is None for random ones."""
+    """Weights that can be loaded; ``path`` is None for random ones and for methods that have none."""
 
     name: str
     model_id: str
@@ -125,7 +128,10 @@ class Weights:
 
 
 def list_weights(model_id: str) -> tuple[Weights, ...]:
-    """The weights that come with the package for this model, by name."""
+    """The weights that come with the package for this model, by name; those named "none" when it needs none."""
+    spec = get_model(model_id).spec
+    if not spec.needs_weights:
+        return (Weights(NONE, model_id, None, WeightsCard.for_spec(spec, NONE)),)
     found = (read_weights(path) for path in sorted(_BUNDLED.glob("*.safetensors")))
     return tuple(weights for weights in found if weights.model_id == model_id)
 
@@ -138,7 +144,7 @@ def resolve(model_id: str, name: str | Path | None = None) -> Weights:
     model_id : str
     name : str or Path, optional
         Name of bundled weights, path of a ``.safetensors`` file with its card beside it, or ``"random"``;
-        by default the first bundled weights of the model.
+        by default the first bundled weights of the model. A method without weights answers to ``"none"``.
 
     Raises
     ------
@@ -148,6 +154,8 @@ def resolve(model_id: str, name: str | Path | None = None) -> Weights:
         When there are no such weights, or they belong to another model.
     """
     spec = get_model(model_id).spec
+    if not spec.needs_weights and name in (None, NONE, RANDOM):
+        return list_weights(model_id)[0]
     if name == RANDOM:
         return Weights(RANDOM, model_id, None, WeightsCard.for_spec(spec, RANDOM))
     bundled = {weights.name: weights for weights in list_weights(model_id)}

@@ -71,7 +71,7 @@ from napari_histoseg.core.schemas import BCSS5
 from napari_histoseg.models.registry import register
 from napari_histoseg.models.spec import ModelSpec
 
-SPEC = ModelSpec("foreign_dot", "Dot", "nobody", "semantic", BCSS5.classes, 0.5, 256, 0, 1, True, 20)
+SPEC = ModelSpec("foreign_dot", "Dot", "nobody", "semantic", BCSS5.classes, 0.5, 256, 0, 1, True, 20, (256, 256), 0.001)
 WIDE = replace(SPEC, id="foreign_wide", variant={"kernel": 3}, halo_px=1, golden_parameters=140)
 
 @register(SPEC, WIDE)

@@ -36,6 +36,8 @@ SPEC = ModelSpec(
     required_multiple=_MULTIPLE,
     is_local=False,
     golden_parameters=38_566_533,
+    paper_input=(768, 768),
+    gflops=813.0,
 )
 RELEASE = replace(
     SPEC,
@@ -43,6 +45,7 @@ RELEASE = replace(
     title="SPADESegResNet as released",
     classes=(LabelClass(0, "don't care", "#444444"), *BCSS5.classes),
     golden_parameters=10_217_158,
+    gflops=816.69,
     variant={"tied": True, "tanh_logits": True},
 )
 ABLATION = replace(
@@ -50,6 +53,7 @@ ABLATION = replace(
     id="spade_segresnet_ablation",
     title="SegResNet, instance norm instead of SPADE",
     golden_parameters=26_734_213,
+    gflops=595.0,
     variant={"spade": False},
 )
 

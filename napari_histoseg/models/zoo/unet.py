@@ -28,6 +28,8 @@ SPEC = ModelSpec(
     required_multiple=2**_LEVELS,
     is_local=True,
     golden_parameters=31_032_005,
+    paper_input=(768, 768),
+    gflops=867.31,
 )
 
 
