@@ -17,7 +17,8 @@ Compute = Callable[[Box], Probabilities]
 _EDGE_PX = 8
 """Outermost pixels of a blended window, which see padding instead of tissue and are not used."""
 
-_KEPT_BYTES = 512 << 20
+KEPT_BYTES = 512 << 20
+"""Most that finished windows may take in memory while they wait for their neighbours."""
 
 
 def cut(boxes: Iterable[Box], side_px: tuple[int, int]) -> list[Box]:
@@ -152,7 +153,7 @@ class BlendedTiles:
         else:
             values = compute(window)
             self._kept[window] = values
-            while len(self._kept) > max(1, _KEPT_BYTES // values.nbytes):
+            while len(self._kept) > max(1, KEPT_BYTES // values.nbytes):
                 self._kept.popitem(last=False)
         return self._kept[window]
 
