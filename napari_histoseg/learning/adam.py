@@ -1,35 +1,22 @@
-"""The optimiser of fine-tuning."""
+"""Adam and AdamW, with the numbers of torch's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-
-class Optimizer(Protocol):
-    """What the fit loop needs of an optimiser; those of torch have it."""
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]: ...
-
-    def zero_grad(self, set_to_none: bool = True) -> None: ...
-
-    def step(self) -> Any: ...
+from napari_histoseg.learning.optimizer import BaseOptimizer, Parameters
 
 
-class Adam:
-    """Adam (Kingma & Ba 2015, algorithm 1), with the numbers of ``torch.optim.Adam``.
-
-    The optimisers of torch import its compiler when the first one is made. That takes seconds in which a window
-    stands still, and loads a native library that crashes the process beside Mesa's software OpenGL. Training from
-    scratch has no window and uses torch's own.
+class Adam(BaseOptimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1).
 
     Parameters
     ----------
-    parameters : iterable of Tensor
+    parameters : iterable of Tensor or of groups
     lr : float
         Step size; ``param_groups[0]["lr"]`` changes it later.
     betas : (float, float)
@@ -37,34 +24,36 @@ class Adam:
     """
 
     def __init__(
-        self, parameters: Iterable[Tensor], *, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+        self, parameters: Parameters, *, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ) -> None:
-        self._parameters = [p for p in parameters if p.requires_grad]
-        self._mean = [torch.zeros_like(p) for p in self._parameters]
-        self._square = [torch.zeros_like(p) for p in self._parameters]
-        self._betas = betas
-        self._eps = eps
-        self._steps = 0
-        self.param_groups: list[dict[str, Any]] = [{"params": self._parameters, "lr": lr}]
+        super().__init__(parameters, lr=lr, betas=betas, eps=eps)
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients."""
-        for p in self._parameters:
-            if set_to_none:
-                p.grad = None
-            elif p.grad is not None:
-                p.grad.zero_()
+    def new_state(self, p: Tensor, group: Mapping[str, Any]) -> dict[str, Tensor]:
+        return {"mean": torch.zeros_like(p), "square": torch.zeros_like(p)}
 
-    @torch.no_grad()
-    def step(self) -> None:
-        """Move every parameter that has a gradient."""
-        self._steps += 1
-        beta1, beta2 = self._betas
-        shrink1, shrink2 = 1 - beta1**self._steps, 1 - beta2**self._steps
-        lr = self.param_groups[0]["lr"]
-        for p, mean, square in zip(self._parameters, self._mean, self._square, strict=True):
-            if p.grad is None:
-                continue
-            mean.lerp_(p.grad, 1 - beta1)
-            square.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
-            p.addcdiv_(mean, (square / shrink2).sqrt_().add_(self._eps), value=-lr / shrink1)
+    def move(self, p: Tensor, gradient: Tensor, state: dict[str, Tensor], group: Mapping[str, Any]) -> None:
+        steps, (beta1, beta2) = int(state["step"]), group["betas"]
+        mean, square = state["mean"], state["square"]
+        mean.lerp_(gradient, 1 - beta1)
+        square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        scale = (square / (1 - beta2**steps)).sqrt_().add_(group["eps"])
+        p.addcdiv_(mean, scale, value=-group["lr"] / (1 - beta1**steps))
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): each step first shrinks by ``lr * weight_decay``."""
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        BaseOptimizer.__init__(self, parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def move(self, p: Tensor, gradient: Tensor, state: dict[str, Tensor], group: Mapping[str, Any]) -> None:
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        super().move(p, gradient, state, group)

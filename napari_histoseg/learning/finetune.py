@@ -19,7 +19,8 @@ from napari_histoseg.jobs.job import Job, Progress
 from napari_histoseg.learning.adam import Adam
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.fields import Field, fields_of
-from napari_histoseg.learning.fit import fit, train_mode_frozen_statistics
+from napari_histoseg.learning.fit import fit
+from napari_histoseg.learning.freeze import train_mode_frozen_statistics
 from napari_histoseg.learning.gate import Score, Verdict, judge
 from napari_histoseg.learning.guard import GuardTile, guard_tiles, pull_to_parent
 from napari_histoseg.learning.holdout import Region, choose_held_out, field_regions, held_out_masks
@@ -37,6 +38,7 @@ from napari_histoseg.learning.probes import (
 from napari_histoseg.learning.samples import training_batches
 from napari_histoseg.learning.snapshot import CARD_KEY, EditSnapshot, HeldOutBox, TrainingImage
 from napari_histoseg.learning.studio import Studio
+from napari_histoseg.models.outputs import NetworkOutput, main_output
 from napari_histoseg.models.weights import Weights
 
 _AVERAGE_DECAY = 0.95
@@ -261,8 +263,8 @@ def _trained(
         spent = (time.monotonic() - started) / limit_s
         return smooth(step if spent * plan.steps <= step else int(min(1.0, spent) * plan.steps))
 
-    def loss(logits: Tensor, batch: Batch) -> Tensor:
-        return finetune_loss(logits, batch, plan) + plan.anchor * pull_to_parent(model, parent)
+    def loss(output: NetworkOutput, batch: Batch) -> Tensor:
+        return finetune_loss(main_output(output), batch, plan) + plan.anchor * pull_to_parent(model, parent)
 
     loop = fit(
         model,

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from napari_histoseg.learning.adam import Optimizer
 from napari_histoseg.learning.batch import Batch
+from napari_histoseg.learning.freeze import Mode, train_mode
 from napari_histoseg.learning.optim import Schedule, WeightAverage
+from napari_histoseg.learning.optimizer import Optimizer
+
+Loss = Callable[[Any, Batch], Tensor]
+"""``loss(output, batch)``: a scalar with a graph, from what the network returns in training mode."""
 
 
 @dataclass(frozen=True)
@@ -23,30 +28,19 @@ class FitStep:
     lr: float
 
 
-def train_mode(model: nn.Module) -> None:
-    """Every layer learns, batch-norm statistics follow the batches."""
-    model.train()
-
-
-def train_mode_frozen_statistics(model: nn.Module) -> None:
-    """Weights learn, batch-norm layers normalise with the statistics they came with and never change them."""
-    model.train()
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
-
-
 def fit(
     model: nn.Module,
     batches: Iterator[Batch],
     *,
-    loss: Callable[[Tensor, Batch], Tensor],
+    loss: Loss,
     optimizer: Optimizer,
     schedule: Schedule,
     steps: int,
     device: torch.device | str,
     first_step: int = 0,
-    mode: Callable[[nn.Module], None] = train_mode,
+    accumulate: int = 1,
+    mode: Mode = train_mode,
+    before_step: Callable[[int], None] | None = None,
     average: WeightAverage | None = None,
     clip_norm: float | None = None,
     autocast_dtype: torch.dtype | None = None,
@@ -58,9 +52,9 @@ def fit(
     model : nn.Module
         Trained in place, already on ``device``; in evaluation mode again when the loop ends or is closed.
     batches : iterator of Batch
-        Must not end before ``steps - first_step`` batches.
+        Must not end before ``(steps - first_step) * accumulate`` batches.
     loss : callable
-        ``loss(logits, batch)``, a scalar with a graph.
+        ``loss(output, batch)``, a scalar with a graph; ``output`` is what the network returns, see `models.outputs`.
     optimizer : Optimizer
         Its learning rates at the first call of all are the base that ``schedule`` scales.
     schedule : callable
@@ -68,8 +62,12 @@ def fit(
     steps, first_step : int
         Steps of the whole run, and those already taken when it is resumed.
     device : torch.device or str
+    accumulate : int
+        Batches of one step: their losses are averaged, so that small memory takes the step of a large batch.
     mode : callable
-        Puts the model in training mode before each step: `train_mode` or `train_mode_frozen_statistics`.
+        Puts the model in training mode before each step: one of `learning.freeze`.
+    before_step : callable, optional
+        Called with the number of the step, from 0: may unfreeze parts and add groups to the optimiser.
     average : WeightAverage, optional
         Updated after each step.
     clip_norm : float, optional
@@ -82,24 +80,27 @@ def fit(
     FitStep
     """
     kind = torch.device(device).type
-    for group in optimizer.param_groups:
-        group.setdefault("initial_lr", group["lr"])
     try:
         for step in range(first_step, steps):
-            batch = next(batches).to(device)
+            if before_step is not None:
+                before_step(step)
             mode(model)
             for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * schedule(step)
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * schedule(step)
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(kind, dtype=autocast_dtype, enabled=autocast_dtype is not None):
-                logits = model(batch.image)
-            value = loss(logits, batch)
-            value.backward()  # type: ignore[no-untyped-call]
+            total = 0.0
+            for _ in range(accumulate):
+                batch = next(batches).to(device)
+                with torch.autocast(kind, dtype=autocast_dtype, enabled=autocast_dtype is not None):
+                    output = model(batch.image)
+                value = loss(output, batch) / accumulate
+                value.backward()  # type: ignore[no-untyped-call]
+                total += value.item()
             if clip_norm is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
             optimizer.step()
             if average is not None:
                 average.update(model)
-            yield FitStep(step + 1, steps, value.item(), optimizer.param_groups[0]["lr"])
+            yield FitStep(step + 1, steps, total, optimizer.param_groups[0]["lr"])
     finally:
         model.eval()

@@ -10,8 +10,9 @@ from torch import nn
 
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.learning.batch import Batch
-from napari_histoseg.learning.fit import FitStep, fit, train_mode_frozen_statistics
-from napari_histoseg.learning.losses import batch_ce_dice
+from napari_histoseg.learning.fit import FitStep, fit
+from napari_histoseg.learning.freeze import train_mode_frozen_statistics
+from napari_histoseg.learning.losses import batch_ce_dice, cross_entropy
 from napari_histoseg.learning.optim import WeightAverage, constant, cosine
 
 
@@ -132,6 +133,52 @@ def test_long_gradients_are_cut() -> None:
     steps_of(model, torch.optim.SGD(model.parameters(), 1.0), 0, 1, clip_norm=1e-3)
     after = torch.cat([p.detach().flatten() for p in model.parameters()])
     assert (after - before).norm().item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_step_of_several_batches_is_the_step_of_one_large_batch() -> None:
+    parts = [next(batches(k)) for k in range(2)]
+    large = Batch(torch.cat([b.image for b in parts]), torch.cat([b.labels for b in parts]))
+    after, losses = [], []
+    for given, accumulate in (([large], 1), (parts, 2)):
+        model = nn.Conv2d(3, 2, 1)
+        nn.init.constant_(model.weight, 0.1)
+        nn.init.zeros_(model.bias)
+        loop = fit(
+            model,
+            iter(given),
+            loss=lambda output, batch: cross_entropy(output, batch.labels),
+            optimizer=torch.optim.SGD(model.parameters(), 1.0),
+            schedule=constant,
+            steps=1,
+            device="cpu",
+            accumulate=accumulate,
+        )
+        losses.append(next(loop).loss)
+        after.append(model.weight.detach().clone())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    torch.testing.assert_close(after[0], after[1])
+
+
+def test_the_loss_gets_what_the_network_returns() -> None:
+    class TwoHeads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Conv2d(3, 2, 1)
+
+        def forward(self, image: torch.Tensor) -> dict[str, object] | torch.Tensor:
+            out = self.body(image)
+            return {"out": out, "aux": [out]} if self.training else out
+
+    seen = []
+
+    def loss(output, batch: Batch) -> torch.Tensor:
+        seen.append(output)
+        return cross_entropy(output["out"], batch.labels)
+
+    model = TwoHeads()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    next(fit(model, batches(), loss=loss, optimizer=optimizer, schedule=constant, steps=1, device="cpu"))
+    assert list(seen[0]) == ["out", "aux"]
 
 
 def test_a_batch_moves_with_all_its_parts() -> None:
