@@ -89,21 +89,28 @@ class RegisteredModel:
         ModelError
             When an option does not exist or the module cannot be imported.
         """
+        build = self._builder()
+        options = {**self.spec.variant, **variant}
+        unknown = set(options) - set(self.options())
+        if unknown:
+            known = ", ".join(self.options()) or "none"
+            raise ModelError(f"Model '{self.spec.id}' has no option '{sorted(unknown)[0]}'; its options are: {known}.")
+        return build(len(self.spec.classes) if num_classes is None else num_classes, **options)
+
+    def options(self) -> tuple[str, ...]:
+        """Names of the options that `build` takes, in alphabetic order; errors are those of `build`."""
+        return tuple(sorted(self._builder().__kwdefaults__ or {}))
+
+    def _builder(self) -> Builder:
         try:
             importlib.import_module(self.module)
         except ImportError as error:
             raise ModelError(
                 f"Model '{self.spec.id}' needs a package that cannot be imported ({error}); install it."
             ) from error
-        build = _builders.get(self.spec.id)
-        if build is None:
+        if self.spec.id not in _builders:
             raise ModelError(f"Nothing in '{self.module}' builds model '{self.spec.id}'; add @register to its builder.")
-        options = {**self.spec.variant, **variant}
-        unknown = set(options) - set(build.__kwdefaults__ or {})
-        if unknown:
-            known = ", ".join(sorted(build.__kwdefaults__ or {})) or "none"
-            raise ModelError(f"Model '{self.spec.id}' has no option '{sorted(unknown)[0]}'; its options are: {known}.")
-        return build(len(self.spec.classes) if num_classes is None else num_classes, **options)
+        return _builders[self.spec.id]
 
 
 def list_models() -> tuple[RegisteredModel, ...]:
