@@ -1,0 +1,119 @@
+"""What several networks of the zoo share: sides that are checked, encoders by name, normalisation of a single value."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_histoseg.core.errors import ModelError
+
+
+def check_sides(image: Tensor, multiple: int, title: str) -> None:
+    """Raise ``ModelError`` naming the nearest larger size unless both sides of (N, 3, H, W) are multiples."""
+    height, width = image.shape[-2:]
+    if height % multiple or width % multiple:
+        raise ModelError(
+            f"{title} takes images whose sides are multiples of {multiple} pixels, not {height} x {width}; "
+            f"pad to {-(-height // multiple) * multiple} x {-(-width // multiple) * multiple}."
+        )
+
+
+class ToleratingBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation that falls back on its running statistics where a channel has one value only.
+
+    One value has no variance. It comes up in training with a batch of one wherever a map is pooled to 1 x 1.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        normalised: Tensor = super().forward(x)
+        return normalised
+
+
+def tolerate_single_values(network: nn.Module) -> None:
+    """Let every plain batch normalisation inside a library's network take a batch of one."""
+    for layer in network.modules():
+        if type(layer) is nn.BatchNorm2d:
+            # The layer stays the same object, since feature extractors of timm may have hooks on it.
+            layer.__class__ = ToleratingBatchNorm2d
+
+
+def timm_network(name: str, **options: Any) -> nn.Module:
+    """A network of timm with random weights; nothing is downloaded.
+
+    Parameters
+    ----------
+    name : str
+        As timm lists it, with or without the tag of its weights.
+    **options
+        Of ``timm.create_model``, such as ``features_only``.
+
+    Raises
+    ------
+    ModelError
+        When timm has no such network, with the nearest names, or it cannot be built that way.
+    """
+    if not timm.is_model(name):
+        raise ModelError(f"timm has no encoder '{name}'; {suggestion(name, timm.list_models())}")
+    try:
+        network: nn.Module = timm.create_model(name, pretrained=False, **options)
+    except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError, AssertionError) as error:
+        asked = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise ModelError(
+            f"timm's '{name}' cannot be built with {asked} ({_first_line(error)}); take another encoder."
+        ) from error
+    return network
+
+
+def timm_features(name: str, **options: Any) -> tuple[nn.Module, list[int], list[int]]:
+    """A network of timm that gives its feature maps, their channels and by how much each is smaller than the image."""
+    network: Any = timm_network(name, features_only=True, **options)
+    return network, list(network.feature_info.channels()), list(network.feature_info.reduction())
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    """The end of a sentence about a name that does not exist: near names, or where to look."""
+    near = difflib.get_close_matches(name, known, 3)
+    if near:
+        return f"did you mean {' or '.join(repr(other) for other in near)}?"
+    shown = ", ".join(known[:8])
+    return f"choose from {shown}." if len(known) <= 8 else f"there are {len(known)}, for example {shown}."
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+class SmpNetwork(nn.Module):
+    """A network of segmentation-models-pytorch that checks the sides of its image and trains on a batch of one.
+
+    Parameters
+    ----------
+    model : nn.Module
+        As the library builds it; it must give logits of the size of the image.
+    multiple : int
+        Of which the sides of an image must be.
+    title : str
+        For messages.
+    timm_encoders : dict of str to str
+        Where in this network encoders of timm stand, and their names.
+    """
+
+    def __init__(self, model: nn.Module, multiple: int, title: str, timm_encoders: dict[str, str]) -> None:
+        super().__init__()
+        self.model = model
+        self.timm_encoders = timm_encoders
+        self._multiple = multiple
+        self._title = title
+        tolerate_single_values(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (N, num_classes, H, W) of images (N, 3, H, W)."""
+        check_sides(image, self._multiple, self._title)
+        logits: Tensor = self.model(image)
+        return logits
