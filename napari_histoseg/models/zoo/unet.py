@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from napari_histoseg.core.errors import ModelError
 from napari_histoseg.core.schemas import BCSS5
 from napari_histoseg.models.registry import register
+from napari_histoseg.models.sides import check_multiple
 from napari_histoseg.models.spec import ModelSpec
 
 _LEVELS = 4
@@ -73,13 +73,7 @@ class UNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (N, num_classes, H, W) of images (N, 3, H, W) whose sides are multiples of 16."""
-        height, width = image.shape[-2:]
-        multiple = SPEC.required_multiple
-        if height % multiple or width % multiple:
-            raise ModelError(
-                f"U-Net takes images whose sides are multiples of {multiple} pixels, not {height} x {width}; "
-                f"pad to {-(-height // multiple) * multiple} x {-(-width // multiple) * multiple}."
-            )
+        check_multiple(SPEC.title, image, SPEC.required_multiple)
         features = [self.down[0](image)]
         for block in self.down[1:]:
             features.append(block(self.pool(features[-1])))
