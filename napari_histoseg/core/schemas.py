@@ -30,7 +30,16 @@ BCSS5 = LabelSchema(
     ),
 )
 
-SCHEMAS = {s.id: s for s in (EPITHELIUM, BCSS5)}
+NUCLEI = LabelSchema(
+    "nuclei",
+    "Nuclei and background",
+    (
+        LabelClass(0, "background", "#999999", "q"),
+        LabelClass(1, "nucleus", "#0072B2", "w"),
+    ),
+)
+
+SCHEMAS = {s.id: s for s in (EPITHELIUM, BCSS5, NUCLEI)}
 
 
 def get_schema(schema_id: str) -> LabelSchema:

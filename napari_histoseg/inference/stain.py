@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.image import ImageRef
+from napari_histoseg.core.stains import RUIFROK
 
 _WHITE = 240.0
 _LEAST_TISSUE_PX = 500
@@ -21,9 +22,6 @@ _LEAST_ANGLE = np.deg2rad(2.0)
 _MOST_PX = 1 << 20
 _WINDOWS = 8  # along each side of a large image
 _WINDOW_PX = 128
-
-# Haematoxylin, eosin and what is neither, per unit of density (Ruifrok & Johnston 2001).
-_RUIFROK = np.array([(0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +66,10 @@ def haematoxylin(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     ndarray of float32, shape (...)
         Optical density of the stain; about 0 on glass, 0.3 to 1.5 in nuclei.
     """
-    return np.asarray(optical_density(pixels) @ unmixing_matrix()[:, 0], np.float32)
-
-
-def unmixing_matrix() -> NDArray[np.float32]:
-    """Matrix (3, 3) that turns the optical density of RGB (a row) into haematoxylin, eosin and the rest."""
-    vectors = _RUIFROK / np.linalg.norm(_RUIFROK, axis=1, keepdims=True)
-    return np.asarray(np.linalg.inv(vectors), np.float32)
+    vectors = np.array(RUIFROK)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    unmix = np.linalg.inv(vectors).astype(np.float32)
+    return np.asarray(optical_density(pixels) @ unmix[:, 0], np.float32)
 
 
 def estimate_stains(pixels: NDArray[np.uint8], *, beta: float = 0.15, alpha: float = 1.0) -> Stains:

@@ -15,10 +15,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.core.stains import RUIFROK
 from napari_histoseg.learning.batch import Batch
 
-# Optical densities per unit of haematoxylin, eosin and a third stain (Ruifrok & Johnston 2001).
-_STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 _GREY = (0.299, 0.587, 0.114)
 _YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
@@ -94,7 +93,7 @@ def vary_stain(image: Tensor, plan: Appearance, generator: Generator, *, strengt
     strength : Tensor, shape (N,)
         0 leaves an image as it is, 1 is the full plan.
     """
-    stains = F.normalize(torch.tensor(_STAINS), dim=1)
+    stains = F.normalize(torch.tensor(RUIFROK), dim=1)
     count = image.shape[0]
     factor = strength.cpu().view(-1, 1)
     amounts = torch.exp(_spread((count, 3), plan.stain, generator) * factor)

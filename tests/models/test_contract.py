@@ -21,6 +21,8 @@ from napari_histoseg.models.weights import build_network
 MODELS = list_models()
 every_model = pytest.mark.parametrize("model", MODELS, ids=[m.spec.id for m in MODELS])
 local_models = [m for m in MODELS if m.spec.is_local]
+learning_models = [m for m in MODELS if m.spec.needs_weights]
+every_learning_model = pytest.mark.parametrize("model", learning_models, ids=[m.spec.id for m in learning_models])
 
 
 def small(model: RegisteredModel, num_classes: int | None = None) -> torch.nn.Module:
@@ -46,9 +48,10 @@ def test_spec_is_consistent(model: RegisteredModel) -> None:
 @pytest.mark.parametrize("factors", [(4, 6), (5, 4)])
 def test_logits_have_the_size_of_the_image(model: RegisteredModel, factors: tuple[int, int]) -> None:
     height, width = (factor * model.spec.required_multiple for factor in factors)
+    count = 3 if model.spec.needs_weights else len(model.spec.classes)
     with torch.no_grad():
-        logits = small(model, 3).eval()(torch.rand(2, 3, height, width))
-    assert logits.shape == (2, 3, height, width) and logits.dtype == torch.float32
+        logits = small(model, count).eval()(torch.rand(2, 3, height, width))
+    assert logits.shape == (2, count, height, width) and logits.dtype == torch.float32
     assert (logits.sum(dim=1) - 1).abs().max() > 0.01, "these look like probabilities, not logits"
 
 
@@ -61,7 +64,7 @@ def test_a_wrong_size_is_answered_with_the_right_one(model: RegisteredModel) -> 
         small(model)(torch.rand(1, 3, 4 * multiple + 1, 5 * multiple))
 
 
-@every_model
+@every_learning_model
 def test_gradients_are_finite_and_reach_every_parameter(model: RegisteredModel) -> None:
     network = small(model, 3).train()
     side = 4 * model.spec.required_multiple
@@ -74,7 +77,7 @@ def test_gradients_are_finite_and_reach_every_parameter(model: RegisteredModel) 
         assert torch.isfinite(parameter.grad).all(), f"{name} has a gradient that is not finite"
 
 
-@every_model
+@every_learning_model
 def test_one_image_can_be_trained_on(model: RegisteredModel) -> None:
     side = 4 * model.spec.required_multiple
     loss = small(model, 2).train()(torch.rand(1, 3, side, side)).square().mean()
