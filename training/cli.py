@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
 
     prepare = commands.add_parser("prepare", help="decode a data set for training")
     prepare.add_argument("name")
-    prepare.add_argument("src", type=Path, help="the archive, or the folder that holds it")
+    prepare.add_argument("src", type=Path, help="the downloaded folder or archive")
     prepare.add_argument("dst", type=Path, help="folder of prepared data sets")
     prepare.set_defaults(run=_prepare)
 
@@ -59,7 +59,7 @@ def _datasets(args: argparse.Namespace) -> None:
     for dataset in DATASETS.values():
         ship = "weights may be given away" if dataset.may_ship else "for evaluation only"
         print(f"{dataset.name}: {dataset.title}\n  licence: {dataset.licence}; {ship}\n  source: {dataset.source}")
-        print(f"  archive: {dataset.archive} with {dataset.layout}")
+        print(f"  needs: {dataset.layout}")
 
 
 def _prepare(args: argparse.Namespace) -> None:

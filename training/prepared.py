@@ -1,10 +1,17 @@
-"""Data sets as training reads them: arrays of equal size that are decoded once and kept in memory."""
+"""Data sets as training reads them: decoded once, one uncompressed array file per kind, mapped into memory.
+
+A prepared set is a folder with ``images.npy`` and, where the set has them, ``labels.npy``, ``instances.npy`` and
+``points.npy``, and ``index.json`` with one row of facts for each image. Images of one size are stored as one array
+(N, H, W, ...); images of different sizes one after the other, with ``height`` and ``width`` among the facts.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
-import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,51 +20,132 @@ from numpy.typing import NDArray
 
 from napari_histoseg.core.errors import InputError
 
+KINDS: dict[str, type[np.generic]] = {
+    "images": np.uint8,
+    "labels": np.uint8,
+    "instances": np.int32,
+    "points": np.float32,
+}
+"""Array files of a set with what they hold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One image of a set with everything that is known of it; the arrays are read-only views of the files.
+
+    Parameters
+    ----------
+    facts : dict
+        At least ``key``, ``group`` (what must not be parted by a split) and ``split``.
+    image : ndarray of uint8, shape (H, W, 3)
+    labels : ndarray of uint8, shape (H, W), or None
+        Class ids, 255 where unknown.
+    instances : ndarray of int32, shape (H, W), or None
+        0 for background, another number for each object.
+    points : ndarray of float32, shape (P, 3), or None
+        y and x in pixels from the centre of the first pixel, and class id.
+    """
+
+    facts: dict[str, Any]
+    image: NDArray[np.uint8]
+    labels: NDArray[np.uint8] | None
+    instances: NDArray[np.int32] | None
+    points: NDArray[np.float32] | None
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Images (N, H, W, 3) and labels (N, H, W), uint8, with one row of facts for each."""
+    """The images of a prepared set, or some of them; ``set[i]`` reads one, ``set.images`` all when equal in size."""
 
-    images: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
+    folder: Path
     items: tuple[dict[str, Any], ...]
+    rows: tuple[int, ...]
+    stores: dict[str, _Store]
+    table: NDArray[np.uint8] | None = None
 
     def where(self, **facts: Any) -> Prepared:
         """The items whose facts have these values."""
-        chosen = [i for i, item in enumerate(self.items) if all(item[k] == v for k, v in facts.items())]
-        return Prepared(self.images[chosen], self.labels[chosen], tuple(self.items[i] for i in chosen))
+        chosen = [i for i, item in enumerate(self.items) if all(item.get(k) == v for k, v in facts.items())]
+        return self.take(chosen)
+
+    def take(self, indices: list[int]) -> Prepared:
+        """The items at these positions, in this order."""
+        items = tuple(self.items[i] for i in indices)
+        return Prepared(self.folder, items, tuple(self.rows[i] for i in indices), self.stores, self.table)
+
+    def relabel(self, table: NDArray[np.uint8]) -> Prepared:
+        """The same images with other labels: ``table[label]`` (256 entries), as a grouping of classes needs it."""
+        return Prepared(self.folder, self.items, self.rows, self.stores, table)
 
     def __len__(self) -> int:
         return len(self.items)
 
+    def __getitem__(self, index: int) -> Sample:
+        return self.crop(index)
 
-def open_archive(src: Path, name: str) -> zipfile.ZipFile:
-    """The archive at ``src``, or of that name in the folder ``src``."""
-    path = src / name if src.is_dir() else src
-    if not path.is_file():
-        raise InputError(f"There is no {name} at {src}; `python -m training datasets` says where to get it.")
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile:
-        raise InputError(f"{path} is not a whole zip archive; copy or download it again.") from None
+    def crop(self, index: int, y: slice = slice(None), x: slice = slice(None)) -> Sample:
+        """A window of an image; only that part of the files is read. All points come with it, moved to the window."""
+        found = {kind: store[self.rows[index]] for kind, store in self.stores.items()}
+        found |= {kind: array[y, x] for kind, array in found.items() if kind != "points"}
+        if self.table is not None and "labels" in found:
+            found["labels"] = self.table[found["labels"]]
+        if "points" in found and (y.start or x.start):
+            found["points"] = found["points"] - np.array([y.start or 0, x.start or 0, 0], np.float32)
+        return Sample(
+            self.items[index], found["images"], found.get("labels"), found.get("instances"), found.get("points")
+        )
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+    @cached_property
+    def images(self) -> NDArray[np.uint8]:
+        """All images (N, H, W, 3) in memory; ``InputError`` when their sizes differ."""
+        return self._whole("images")
+
+    @cached_property
+    def labels(self) -> NDArray[np.uint8]:
+        """All labels (N, H, W) in memory; ``InputError`` when the sizes differ or the set has none."""
+        return self._whole("labels")
+
+    @cached_property
+    def instances(self) -> NDArray[np.int32]:
+        """All instance maps (N, H, W) in memory; ``InputError`` when the sizes differ or the set has none."""
+        return self._whole("instances")
+
+    def _whole(self, kind: str) -> NDArray[Any]:
+        if kind not in self.stores:
+            raise InputError(f"The set in {self.folder} has no {kind}; it has {', '.join(self.stores)}.")
+        arrays = [self.stores[kind][row] for row in self.rows]
+        if not arrays:
+            raise InputError(f"No image of the set in {self.folder} was chosen; look at its index.json for the facts.")
+        if len({a.shape for a in arrays}) > 1:
+            raise InputError(f"The images in {self.folder} differ in size; read them one at a time.")
+        whole = np.stack(arrays)
+        return self.table[whole] if kind == "labels" and self.table is not None else whole
 
 
-def write_arrays(
-    dst: Path, images: list[NDArray[np.uint8]], labels: list[NDArray[np.uint8]], items: list[dict[str, Any]]
-) -> None:
-    """Write a prepared set; the index comes last, so that a set with an index is whole."""
-    dst.mkdir(parents=True, exist_ok=True)
-    np.save(dst / "images.npy", np.stack(images))
-    np.save(dst / "labels.npy", np.stack(labels))
-    (dst / "index.json").write_text(json.dumps(items, indent=1))
+@dataclass(frozen=True, eq=False)
+class _Store:
+    """One array file as a sequence of arrays, one for each image."""
+
+    values: NDArray[Any]
+    shapes: tuple[tuple[int, ...], ...]
+    offsets: tuple[int, ...]
+
+    def __getitem__(self, row: int) -> NDArray[Any]:
+        first, shape = self.offsets[row], self.shapes[row]
+        return self.values[first : first + int(np.prod(shape))].reshape(shape)
 
 
-def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """One file of an archive; ``InputError`` says which is missing or damaged."""
-    try:
-        return archive.read(name)
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{archive.filename} has no whole '{name}' ({error}); get the archive again.") from None
+def load(data: Path, name: str) -> Prepared:
+    """The prepared set ``name`` in the folder ``data``; ``InputError`` when it is not there or not whole."""
+    folder = check_prepared(data, name)
+    items: list[dict[str, Any]] = json.loads((folder / "index.json").read_text())
+    stores = {kind: _open(folder, kind, items) for kind in KINDS if (folder / f"{kind}.npy").is_file()}
+    if "images" not in stores:
+        raise _not_whole(folder)
+    return Prepared(folder, tuple(items), tuple(range(len(items))), stores)
 
 
 def check_prepared(data: Path, name: str) -> Path:
@@ -70,8 +158,26 @@ def check_prepared(data: Path, name: str) -> Path:
     return folder
 
 
-def load(data: Path, name: str) -> Prepared:
-    """The prepared set ``name`` in the folder ``data``."""
-    folder = check_prepared(data, name)
-    items = tuple(json.loads((folder / "index.json").read_text()))
-    return Prepared(np.load(folder / "images.npy"), np.load(folder / "labels.npy"), items)
+def _open(folder: Path, kind: str, items: list[dict[str, Any]]) -> _Store:
+    try:
+        values = np.load(folder / f"{kind}.npy", mmap_mode="r")
+        shapes = [_shape(kind, item, values) for item in items]
+    except (ValueError, KeyError, TypeError):
+        raise _not_whole(folder) from None
+    offsets = (0, *itertools.accumulate(int(np.prod(shape)) for shape in shapes))
+    if offsets[-1] != values.size or values.dtype != KINDS[kind]:
+        raise _not_whole(folder)
+    return _Store(values.reshape(-1), tuple(shapes), offsets[:-1])
+
+
+def _shape(kind: str, item: dict[str, Any], values: NDArray[Any]) -> tuple[int, ...]:
+    if kind == "points":
+        return (int(item["points"]), 3)
+    if values.ndim > 1:
+        return tuple(values.shape[1:])
+    size = (int(item["height"]), int(item["width"]))
+    return (*size, 3) if kind == "images" else size
+
+
+def _not_whole(folder: Path) -> InputError:
+    return InputError(f"The set in {folder} is not whole or of another version; delete it and prepare it again.")

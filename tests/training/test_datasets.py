@@ -11,11 +11,13 @@ from PIL import Image
 
 from napari_histoseg.core.errors import InputError
 from training.datasets import DATASETS, ebhi, get_dataset, glas
+from training.datasets.source import open_source
+from training.datasets.splits import split_groups
 from training.prepared import load
 
 
 def test_prepare_ebhi_labels_glass_tissue_and_epithelium(archives: Path, tmp_path: Path) -> None:
-    assert ebhi.prepare(archives, tmp_path / "ebhi") == 10
+    assert ebhi.DATASET.prepare(archives, tmp_path / "ebhi") == 10
     prepared = load(tmp_path, "ebhi")
     assert prepared.images.shape == (10, 224, 224, 3) and prepared.labels.shape == (10, 224, 224)
     for item, labels in zip(prepared.items, prepared.labels, strict=True):
@@ -25,7 +27,7 @@ def test_prepare_ebhi_labels_glass_tissue_and_epithelium(archives: Path, tmp_pat
 
 
 def test_prepare_glas_writes_images_with_masks(archives: Path, tmp_path: Path) -> None:
-    assert glas.prepare(archives / "glas_train_subset.zip", tmp_path / "glas") == 2
+    assert glas.DATASET.prepare(archives / "glas_train_subset.zip", tmp_path / "glas") == 2
     fields = list(glas.read_fields(tmp_path))
     assert [f.key for f in fields] == ["train_0", "train_1"]
     assert all(f.image.shape == (300, 420, 3) and f.is_gland.dtype == bool and f.is_gland.any() for f in fields)
@@ -33,16 +35,16 @@ def test_prepare_glas_writes_images_with_masks(archives: Path, tmp_path: Path) -
 
 def test_splits_are_by_case_whatever_the_order() -> None:
     cases = {f"GT{k}" for k in range(200)}
-    splits = ebhi.split_cases(cases)
-    assert splits == ebhi.split_cases({f"GT{k}" for k in reversed(range(200))})
+    splits = split_groups(cases)
+    assert splits == split_groups({f"GT{k}" for k in reversed(range(200))})
     counts = {split: list(splits.values()).count(split) for split in ("train", "validation", "test")}
     assert counts == {"train": 140, "validation": 20, "test": 40}
 
 
 def test_real_ebhi_has_no_case_in_two_splits(shared_data: Path) -> None:
-    with zipfile.ZipFile(shared_data / ebhi.ARCHIVE) as archive:
-        items = ebhi.read_index(archive)
-        image, labels = ebhi.read_item(archive, items[0])
+    with open_source(shared_data, ebhi.DATASET.archives, "") as source:
+        items = ebhi.read_index(source)
+        image, labels = ebhi.read_item(source, items[0])
     of_split = {s: {i.case_id for i in items if i.split == s} for s in ("train", "validation", "test")}
     assert not of_split["train"] & of_split["test"] and not of_split["validation"] & of_split["test"]
     assert (len(items), len(of_split["test"]), sum(map(len, of_split.values()))) == (1882, 61, 304)
@@ -59,24 +61,27 @@ def test_small_bright_holes_are_no_glass() -> None:
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_a_missing_archive_is_named(name: str, tmp_path: Path) -> None:
+def test_an_empty_folder_is_told_what_is_missing_and_where_it_is(name: str, tmp_path: Path) -> None:
     dataset = get_dataset(name)
-    with pytest.raises(InputError, match=f"There is no {dataset.archive}"):
-        dataset.prepare(tmp_path, tmp_path / "out")
+    (tmp_path / "src").mkdir()
+    with pytest.raises(InputError, match="holds no '") as error:
+        dataset.prepare(tmp_path / "src", tmp_path / "out")
+    assert dataset.layout in str(error.value) and dataset.source in str(error.value)
+    with pytest.raises(InputError, match="There is no file or folder"):
+        dataset.prepare(tmp_path / "nowhere", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["src"]
 
 
 def test_a_broken_archive_is_refused(archives: Path, tmp_path: Path) -> None:
     whole = (archives / "ebhi_seg.zip").read_bytes()
     (tmp_path / "ebhi_seg.zip").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="not a whole zip archive"):
-        ebhi.prepare(tmp_path, tmp_path / "out")
+        ebhi.DATASET.prepare(tmp_path, tmp_path / "out")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme.txt", "nothing")
-    with pytest.raises(InputError, match=r"no whole 'index\.csv'"):
-        ebhi.prepare(tmp_path / "other.zip", tmp_path / "out")
-    with pytest.raises(InputError, match="not the GlaS archive"):
-        glas.prepare(tmp_path / "other.zip", tmp_path / "out")
-    assert not (tmp_path / "out" / "index.json").exists()
+    with pytest.raises(InputError, match=r"no 'index\.csv'"):
+        ebhi.DATASET.prepare(tmp_path / "other.zip", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_unknown_names_get_the_nearest() -> None:

@@ -11,7 +11,7 @@ from napari_histoseg.learning.metrics import confusion_matrix, dice_per_image
 from napari_histoseg.models.predictor import Predictor
 from napari_histoseg.models.weights import Weights, list_weights, load_state
 from training.datasets import ebhi
-from training.prepared import open_archive
+from training.datasets.source import open_source
 
 
 def starter() -> Weights:
@@ -29,9 +29,9 @@ def test_the_shipped_starter_is_small_attributed_and_tested() -> None:
 
 def test_the_shipped_starter_finds_epithelium_in_cases_it_never_saw(shared_data: Path) -> None:
     """Every eighth test image; ``python -m training evaluate`` measures all of them."""
-    with open_archive(shared_data, ebhi.ARCHIVE) as archive:
-        items = [item for item in ebhi.read_index(archive) if item.split == "test"][::8]
-        pairs = [ebhi.read_item(archive, item) for item in items]
+    with open_source(shared_data, ebhi.DATASET.archives, "") as source:
+        items = [item for item in ebhi.read_index(source) if item.split == "test"][::8]
+        pairs = [ebhi.read_item(source, item) for item in items]
     before = torch.get_num_threads()
     with Predictor(starter(), device="cpu") as predictor:
         found = [predictor.probabilities(image[None])[0].argmax(axis=0) for image, _ in pairs]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import zipfile
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +14,11 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from napari_histoseg.core.errors import InputError
-from training.prepared import open_archive, read_member, write_arrays
+from training.datasets.dataset import DataSet
+from training.datasets.source import Source
+from training.datasets.splits import Split, split_groups
+from training.writing import SetWriter
 
-ARCHIVE = "ebhi_seg.zip"
 MPP = 1.5
 """µm per pixel. The set does not state it; a model trained on it finds glands of a 0.62 µm/px set best at 1.55."""
 
@@ -26,45 +26,62 @@ SIDE_PX = 224
 SMALLEST_EMPTY_PX = 200
 BACKGROUND, OTHER_TISSUE, EPITHELIUM = 0, 1, 2
 
-Split = Literal["train", "validation", "test"]
-
 
 @dataclass(frozen=True)
 class Item:
-    """One image of the set."""
+    """One image of the set; ``image`` and ``mask`` are the paths of its files."""
 
     key: str
     case_id: str
     category: str
     split: Split
+    image: str
+    mask: str
 
 
-def read_index(archive: zipfile.ZipFile) -> list[Item]:
+def read_index(source: Source) -> list[Item]:
     """All images with their split: a fifth of the cases test, a tenth validation, chosen by a hash of the case id."""
-    rows = list(csv.DictReader(io.StringIO(read_member(archive, "index.csv").decode())))
-    splits = split_cases({row["case_id"] for row in rows})
-    return [Item(row["key"], row["case_id"], row["category"], splits[row["case_id"]]) for row in rows]
+    published = [PurePosixPath(name) for name in source.find("image/*.png")]
+    if published:  # CATEGORY/image/CASE-…-NUMBER.png with CATEGORY/label/ beside it
+        folders = [path.parent.parent for path in published]
+        keys = [f"{folder.name}/{path.stem}" for folder, path in zip(folders, published, strict=True)]
+        masks = [str(folder / "label" / path.name) for folder, path in zip(folders, published, strict=True)]
+        splits = split_groups(_case(key) for key in keys)
+        return [
+            Item(key, _case(key), folder.name, splits[_case(key)], str(path), mask)
+            for key, folder, path, mask in zip(keys, folders, published, masks, strict=True)
+        ]
+    index = PurePosixPath(source.need_one("index.csv"))
+    rows = list(csv.DictReader(io.StringIO(source.read(str(index)).decode())))
+    splits = split_groups(row["case_id"] for row in rows)
+    return [
+        Item(
+            row["key"],
+            row["case_id"],
+            row["category"],
+            splits[row["case_id"]],
+            str(index.parent / "images" / f"{row['key']}.jpg"),
+            str(index.parent / "masks" / f"{row['key']}.png"),
+        )
+        for row in rows
+    ]
 
 
-def split_cases(case_ids: set[str]) -> dict[str, Split]:
-    """Split of every case; all images of a case fall in one split, whatever the order they come in."""
-    ranked = sorted(case_ids, key=lambda case_id: hashlib.sha256(case_id.encode()).hexdigest())
-    tests, validations = round(len(ranked) / 5), round(len(ranked) / 10)
-    splits: dict[str, Split] = {}
-    for rank, case_id in enumerate(ranked):
-        splits[case_id] = "test" if rank < tests else "validation" if rank < tests + validations else "train"
-    return splits
+def _case(key: str) -> str:
+    """``GT2001837`` of ``Adenocarcinoma/GT2001837-1-400-001``."""
+    return key.rpartition("/")[2].partition("-")[0]
 
 
-def read_item(archive: zipfile.ZipFile, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def read_item(source: Source, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Pixels (224, 224, 3) and labels (224, 224) of one image."""
-    image = Image.open(io.BytesIO(read_member(archive, f"images/{item.key}.jpg"))).convert("RGB")
-    mask = np.asarray(Image.open(io.BytesIO(read_member(archive, f"masks/{item.key}.png"))).convert("L")) > 0
-    if image.size != (SIDE_PX, SIDE_PX) or mask.shape != (SIDE_PX, SIDE_PX):
-        raise InputError(f"EBHI-Seg image '{item.key}' is {image.size}, not 224 x 224; download the set again.")
-    labels = np.where(is_empty_glass(image), np.uint8(BACKGROUND), np.uint8(OTHER_TISSUE))
+    image = source.read_image(item.image)
+    mask = source.read_mask(item.mask) > 0
+    if image.shape[:2] != (SIDE_PX, SIDE_PX) or mask.shape != (SIDE_PX, SIDE_PX):
+        raise InputError(f"EBHI-Seg image '{item.key}' is {image.shape[:2]}, not 224 x 224; download the set again.")
+    glass = is_empty_glass(Image.fromarray(image))
+    labels = np.where(glass, np.uint8(BACKGROUND), np.uint8(OTHER_TISSUE))
     labels[mask] = EPITHELIUM
-    return np.asarray(image), labels
+    return image, labels
 
 
 def is_empty_glass(image: Image.Image) -> NDArray[np.bool_]:
@@ -83,10 +100,25 @@ def is_empty_glass(image: Image.Image) -> NDArray[np.bool_]:
     return large
 
 
-def prepare(src: Path, dst: Path) -> int:
-    """Decode the archive into ``images.npy``, ``labels.npy`` and ``index.json``; returns the number of images."""
-    with open_archive(src, ARCHIVE) as archive:
-        items = read_index(archive)
-        pairs = [read_item(archive, item) for item in items]
-    write_arrays(dst, [image for image, _ in pairs], [labels for _, labels in pairs], [asdict(item) for item in items])
-    return len(items)
+def convert(source: Source, writer: SetWriter) -> None:
+    """Add every image with its labels."""
+    for item in read_index(source):
+        image, labels = read_item(source, item)
+        writer.add(_facts(item), image=image, labels=labels)
+
+
+def _facts(item: Item) -> dict[str, Any]:
+    facts = {"key": item.key, "case_id": item.case_id, "category": item.category}
+    return facts | {"group": item.case_id, "split": item.split, "mpp": MPP}
+
+
+DATASET = DataSet(
+    name="ebhi",
+    title="EBHI-Seg: 1,882 H&E images of colorectal biopsies with glands and neoplastic epithelium outlined",
+    licence="CC BY 4.0 (Shi et al. 2023, Frontiers in Medicine 10:1114673)",
+    source="https://figshare.com/articles/dataset/EBHI-SEG/21540159/1",
+    layout="the folder or archive with CATEGORY/image/*.png and CATEGORY/label/*.png",
+    may_ship=True,
+    convert=convert,
+    archives=("EBHI-SEG.zip", "ebhi_seg.zip"),
+)
