@@ -1,4 +1,4 @@
-"""What several networks of the zoo share: sides that are checked, encoders by name, normalisation of a single value."""
+"""What networks built on timm and segmentation-models-pytorch share."""
 
 from __future__ import annotations
 
@@ -10,16 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_histoseg.core.errors import ModelError
-
-
-def check_sides(image: Tensor, multiple: int, title: str) -> None:
-    """Raise ``ModelError`` naming the nearest larger size unless both sides of (N, 3, H, W) are multiples."""
-    height, width = image.shape[-2:]
-    if height % multiple or width % multiple:
-        raise ModelError(
-            f"{title} takes images whose sides are multiples of {multiple} pixels, not {height} x {width}; "
-            f"pad to {-(-height // multiple) * multiple} x {-(-width // multiple) * multiple}."
-        )
+from napari_histoseg.models.sides import check_multiple
 
 
 class ToleratingBatchNorm2d(nn.BatchNorm2d):
@@ -65,7 +56,7 @@ def timm_network(name: str, **options: Any) -> nn.Module:
     except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError, AssertionError) as error:
         asked = ", ".join(f"{key}={value}" for key, value in options.items())
         raise ModelError(
-            f"timm's '{name}' cannot be built with {asked} ({_first_line(error)}); take another encoder."
+            f"timm's '{name}' cannot be built with {asked} ({first_line(error)}); take another encoder."
         ) from error
     return network
 
@@ -78,14 +69,15 @@ def timm_features(name: str, **options: Any) -> tuple[nn.Module, list[int], list
 
 def suggestion(name: str, known: list[str]) -> str:
     """The end of a sentence about a name that does not exist: near names, or where to look."""
-    near = difflib.get_close_matches(name, known, 3)
+    near = difflib.get_close_matches(name, dict.fromkeys(known), 3)
     if near:
         return f"did you mean {' or '.join(repr(other) for other in near)}?"
     shown = ", ".join(known[:8])
     return f"choose from {shown}." if len(known) <= 8 else f"there are {len(known)}, for example {shown}."
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of a library's message, or the error's kind where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -95,25 +87,34 @@ class SmpNetwork(nn.Module):
     Parameters
     ----------
     model : nn.Module
-        As the library builds it; it must give logits of the size of the image.
+        As the library builds it.
     multiple : int
         Of which the sides of an image must be.
     title : str
         For messages.
-    timm_encoders : dict of str to str
-        Where in this network encoders of timm stand, and their names.
+    encoders : dict of str to str
+        Where in this network pretrained weights can go, and the name of the encoder there.
     """
 
-    def __init__(self, model: nn.Module, multiple: int, title: str, timm_encoders: dict[str, str]) -> None:
+    def __init__(self, model: nn.Module, multiple: int, title: str, encoders: dict[str, str]) -> None:
         super().__init__()
         self.model = model
-        self.timm_encoders = timm_encoders
+        self.encoders = encoders
         self._multiple = multiple
         self._title = title
         tolerate_single_values(self)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (N, num_classes, H, W) of images (N, 3, H, W)."""
-        check_sides(image, self._multiple, self._title)
-        logits: Tensor = self.model(image)
-        return logits
+        """Logits (N, num_classes, H, W) of images (N, 3, H, W), enlarged where the decoder ends at less."""
+        check_multiple(self._title, image, self._multiple)
+        try:
+            logits: Tensor = self.model(image)
+        except AssertionError as error:
+            height, width = image.shape[-2:]
+            raise ModelError(
+                f"{self._title} does not take {height} x {width} pixels ({first_line(error)}); feed another size, or "
+                "build the encoder for any size where it can (encoder_options such as dynamic_img_size)."
+            ) from error
+        if logits.shape[-2:] == image.shape[-2:]:
+            return logits
+        return functional.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=False)

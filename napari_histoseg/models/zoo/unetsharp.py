@@ -15,8 +15,9 @@ from torch.nn import functional
 from napari_histoseg.core.errors import ModelError
 from napari_histoseg.core.schema import LabelClass
 from napari_histoseg.models.registry import register
+from napari_histoseg.models.sides import check_multiple
 from napari_histoseg.models.spec import ModelSpec
-from napari_histoseg.models.zoo._parts import check_sides, timm_features, tolerate_single_values
+from napari_histoseg.models.zoo._parts import timm_features, tolerate_single_values
 
 _MULTIPLE = 32
 _GROUP = 64
@@ -153,7 +154,7 @@ class UNetSharp(nn.Module):
         rates: tuple[int, ...],
     ) -> None:
         super().__init__()
-        self.timm_encoders = {"encoder": encoder}
+        self.encoders = {"encoder": encoder}
         self.bn_stats = bn_stats
         self.encoder, channels = _encoder(encoder)
         self.bridge = Aspp(channels[-1], rates) if aspp else ConvMishNorm(channels[-1], _GROUP, 1, bias=False)
@@ -180,7 +181,7 @@ class UNetSharp(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (N, num_classes, H, W) of images (N, 3, H, W) whose sides are multiples of 32."""
-        check_sides(image, _MULTIPLE, SPEC.title)
+        check_multiple(SPEC.title, image, _MULTIPLE)
         encoded = self.encoder(image)
         bridge = self.bridge(encoded[-1])
         decoded: list[Tensor] = []
