@@ -61,7 +61,6 @@ class Prepared:
     items: tuple[dict[str, Any], ...]
     rows: tuple[int, ...]
     stores: dict[str, _Store]
-    table: NDArray[np.uint8] | None = None
 
     def where(self, **facts: Any) -> Prepared:
         """The items whose facts have these values."""
@@ -71,26 +70,13 @@ class Prepared:
     def take(self, indices: list[int]) -> Prepared:
         """The items at these positions, in this order."""
         items = tuple(self.items[i] for i in indices)
-        return Prepared(self.folder, items, tuple(self.rows[i] for i in indices), self.stores, self.table)
-
-    def relabel(self, table: NDArray[np.uint8]) -> Prepared:
-        """The same images with other labels: ``table[label]`` (256 entries), as a grouping of classes needs it."""
-        return Prepared(self.folder, self.items, self.rows, self.stores, table)
+        return Prepared(self.folder, items, tuple(self.rows[i] for i in indices), self.stores)
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Sample:
-        return self.crop(index)
-
-    def crop(self, index: int, y: slice = slice(None), x: slice = slice(None)) -> Sample:
-        """A window of an image; only that part of the files is read. All points come with it, moved to the window."""
         found = {kind: store[self.rows[index]] for kind, store in self.stores.items()}
-        found |= {kind: array[y, x] for kind, array in found.items() if kind != "points"}
-        if self.table is not None and "labels" in found:
-            found["labels"] = self.table[found["labels"]]
-        if "points" in found and (y.start or x.start):
-            found["points"] = found["points"] - np.array([y.start or 0, x.start or 0, 0], np.float32)
         return Sample(
             self.items[index], found["images"], found.get("labels"), found.get("instances"), found.get("points")
         )
@@ -121,8 +107,7 @@ class Prepared:
             raise InputError(f"No image of the set in {self.folder} was chosen; look at its index.json for the facts.")
         if len({a.shape for a in arrays}) > 1:
             raise InputError(f"The images in {self.folder} differ in size; read them one at a time.")
-        whole = np.stack(arrays)
-        return self.table[whole] if kind == "labels" and self.table is not None else whole
+        return np.stack(arrays)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import colorsys
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.schema import LabelSchema
+from napari_histoseg.core.schemas import BCSS22
 
 _SAME_TISSUE = (
     {"background", "outside"},
     {"epithelium", "gland", "tumor", "tumour", "cancer", "malignant", "neoplastic", "epithelial"},
     {"stroma", "other tissue", "connective", "connective/soft tissue"},
-    {"inflammatory", "lymphocyte", "lymphocytes", "immune"},
-    {"necrosis", "necrotic", "dead"},
+    {"inflammatory", "lymphocyte", "lymphocytes", "immune", "lymphocytic_infiltrate"},
+    {"necrosis", "necrotic", "dead", "necrosis_or_debris"},
     {"normal", "epithelial (non-neoplastic)"},
     {"other", "others"},
 )
@@ -46,6 +48,12 @@ class Palette:
         return exact or next((color for own, color in self.colors.items() if own in wanted), None)
 
 
+def _hues(names: tuple[str, ...]) -> dict[str, str]:
+    """Saturated colours of value 0.7, evenly around the circle of hues, cut to whole numbers."""
+    colors = [colorsys.hsv_to_rgb(i / len(names), 1.0, 0.7) for i in range(len(names))]
+    return {n.casefold(): "#" + "".join(f"{int(255 * v):02X}" for v in c) for n, c in zip(names, colors, strict=True)}
+
+
 PALETTES = (
     Palette("universal", "Colour-blind safe", "Okabe & Ito 2008", {}),
     Palette(
@@ -60,6 +68,12 @@ PALETTES = (
             "others": "#B200B2",
             "background": "#B20000",
         },
+    ),
+    Palette(
+        "bcss22",
+        "Breast tissue, all classes",
+        "SPADESegResNet paper",
+        _hues(("background", *(c.name for c in BCSS22.classes))),
     ),
     Palette(
         "cancer-stroma",
