@@ -196,7 +196,8 @@ def warp(batch: Batch, grid: Tensor) -> Batch:
         return F.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
     weight, soft, soft_weight = batch.weight, batch.soft, batch.soft_weight
-    return Batch(
+    return replace(
+        batch,
         image=smooth(batch.image).clamp_(0, 1),
         labels=nearest(batch.labels).round().long().masked_fill(outside, IGNORE),
         weight=None if weight is None else nearest(weight).masked_fill(outside, 0),
@@ -220,8 +221,13 @@ def _map(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
     def maybe(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else change(tensor)
 
-    return Batch(
-        change(batch.image), change(batch.labels), maybe(batch.weight), maybe(batch.soft), maybe(batch.soft_weight)
+    return replace(
+        batch,
+        image=change(batch.image),
+        labels=change(batch.labels),
+        weight=maybe(batch.weight),
+        soft=maybe(batch.soft),
+        soft_weight=maybe(batch.soft_weight),
     )
 
 

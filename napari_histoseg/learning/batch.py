@@ -24,6 +24,8 @@ class Batch:
         Class probabilities to stay close to (another model's output).
     soft_weight : Tensor, shape (N, H, W), float32, optional
         Where and how strongly ``soft`` counts; 0 means not at all.
+    score : Tensor, shape (N,), float32, optional
+        The true number of each image, for regression; NaN where unknown.
     """
 
     image: Tensor
@@ -31,6 +33,7 @@ class Batch:
     weight: Tensor | None = None
     soft: Tensor | None = None
     soft_weight: Tensor | None = None
+    score: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""

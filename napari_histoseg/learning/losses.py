@@ -37,8 +37,38 @@ def cross_entropy(
     if weight is not None:
         trust = trust * weight
     if class_weight is not None:
-        trust = trust * class_weight[labels.masked_fill(labels == IGNORE, 0)]
+        trust = trust * class_weight.to(trust)[labels.masked_fill(labels == IGNORE, 0)]
     return _weighted_mean(loss, trust)
+
+
+def focal(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    gamma: float = 2.0,
+    weight: Tensor | None = None,
+    class_weight: Tensor | None = None,
+) -> Tensor:
+    """Mean of ``-w (1 - p)^gamma log p`` of the right class over pixels that have one (Lin et al. 2017).
+
+    Parameters
+    ----------
+    logits, labels, weight, class_weight
+        As for `cross_entropy`. Class weights scale the loss and are not divided out again; pixel weights are.
+    gamma : float
+        0 is cross entropy; 1, 2 and 5 look ever more at hard pixels.
+
+    Returns
+    -------
+    Tensor, scalar, float32
+    """
+    known = labels != IGNORE
+    right = labels.masked_fill(~known, 0)
+    log_p = logits.float().log_softmax(dim=1).gather(1, right[:, None])[:, 0]
+    values = -((-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny) ** gamma) * log_p
+    if class_weight is not None:
+        values = values * class_weight.to(values)[right]
+    return _weighted_mean(values, known.to(values.dtype) if weight is None else known * weight)
 
 
 def soft_dice(logits: Tensor, labels: Tensor, *, weight: Tensor | None = None) -> Tensor:

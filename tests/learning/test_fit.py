@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.learning.augment import dihedral
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.fit import FitStep, fit
 from napari_histoseg.learning.freeze import train_mode_frozen_statistics
@@ -182,7 +183,11 @@ def test_the_loss_gets_what_the_network_returns() -> None:
 
 
 def test_a_batch_moves_with_all_its_parts() -> None:
-    batch = Batch(torch.rand(1, 3, 4, 4), torch.zeros(1, 4, 4).long(), weight=torch.ones(1, 4, 4)).to("meta")
+    batch = Batch(torch.rand(1, 3, 4, 4), torch.zeros(1, 4, 4).long(), torch.ones(1, 4, 4), score=torch.ones(1))
+    turned = dihedral(batch, 5)
+    assert turned.score is batch.score
+    batch = turned.to("meta")
     assert batch.image.is_meta and batch.labels.is_meta
+    assert batch.score is not None and batch.score.is_meta
     assert batch.weight is not None and batch.weight.is_meta
     assert batch.soft is None
