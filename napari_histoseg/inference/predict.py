@@ -20,7 +20,9 @@ from napari_histoseg.inference.resample import ModelGrid, enlarge
 from napari_histoseg.inference.tiling import BlendedTiles, Compute, HaloTiles, cut, in_strips, nearest_first
 from napari_histoseg.jobs.job import Job, Progress
 from napari_histoseg.jobs.lane import check_cancelled
+from napari_histoseg.models.intake import Intake
 from napari_histoseg.models.registry import get_model
+from napari_histoseg.models.spec import ModelSpec
 from napari_histoseg.models.weights import Weights
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ _PROBABILITIES_BYTES = 2 << 30
 _MOST_IMAGE_PX = 2048  # side of a tile in image pixels, however much finer the image is than the model
 _ROWS = 256  # enlarged at a time
 _LEAST_TILE_PX = 256
+_LEAST_CENTRE_PX = 128  # of a tile whose rest is context
 _LEAST_OVERLAP_PX = 32
 _STRIP_TILES = 8
 
@@ -53,7 +56,8 @@ class PredictRequest:
         What is on screen; its tiles come first.
     device : str
     tile_px : int, optional
-        Side of what is fed at once, in pixels of the model; by default the model's own.
+        Side of what is fed at once, in pixels of the model; by default the model's own. Networks that take one size
+        only refuse any other.
     overlap : float, optional
         Share of a tile, up to 0.5, that is blended with the next, for models that are not local; by default the
         model's own.
@@ -78,9 +82,11 @@ class PredictRequest:
     generation: int = 0
 
     def smaller(self) -> PredictRequest | None:
-        """The same with tiles of half the side, for a quarter of the memory; None when they are small already."""
-        side = self.tile_px or get_model(self.model_id).spec.tile_px
-        return replace(self, tile_px=side // 2) if side // 2 >= _LEAST_TILE_PX else None
+        """The same with tiles of half the side, for a quarter of the memory; None when they cannot be smaller."""
+        spec = get_model(self.model_id).spec
+        side = self.tile_px or spec.tile_px
+        can_shrink = spec.input_px is None and side // 2 >= _LEAST_TILE_PX
+        return replace(self, tile_px=side // 2) if can_shrink else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,11 +198,8 @@ class Plan:
         self.shape = request.image.shape
         self.grid = ModelGrid(request.image, request.weights.mpp)
         self.boxes = _checked_boxes(request)
-        side = request.tile_px or spec.tile_px
         multiple = spec.required_multiple
-        if side < _LEAST_TILE_PX:
-            raise InputError(f"A tile of {side} px is too small; use at least {_LEAST_TILE_PX}.")
-        side = side // multiple * multiple
+        side = _side_px(request.tile_px, spec, Intake.of(request.weights).context_px)
         self.pieces: HaloTiles | BlendedTiles
         if spec.is_local:
             self.pieces = HaloTiles(self.grid.shape, spec.halo_px, multiple)
@@ -232,6 +235,21 @@ class Plan:
             yield rows, enlarge(values, have, self.grid, rows)
 
 
+def _side_px(asked: int | None, spec: ModelSpec, context_px: int) -> int:
+    """Side of what the network speaks of at once."""
+    if spec.input_px is not None:
+        if asked not in (None, spec.input_px):
+            raise InputError(
+                f"{spec.title} takes tiles of {spec.input_px} px only, not {asked}; leave out the tile size."
+            )
+        return spec.input_px
+    side = asked or spec.tile_px
+    if side < _LEAST_TILE_PX:
+        raise InputError(f"A tile of {side} px is too small; use at least {_LEAST_TILE_PX}.")
+    side = max(side - 2 * context_px, _LEAST_CENTRE_PX) if context_px else side
+    return side // spec.required_multiple * spec.required_multiple
+
+
 def _checked_boxes(request: PredictRequest) -> tuple[Box, ...]:
     whole = Box.of_shape(request.image.shape)
     boxes = request.boxes or (whole,)
@@ -264,14 +282,23 @@ def _room_for_probabilities(request: PredictRequest, shape: tuple[int, int]) -> 
 
 def _compute(grid: ModelGrid, predictor: Predictor, *, tta: bool) -> Compute:
     def once(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        probabilities: NDArray[np.float32] = predictor.probabilities(pixels[None])[0]
+        probabilities: NDArray[np.float32] = predictor.central_probabilities(pixels[None])[0]
         return probabilities
 
     def compute(window: Box) -> NDArray[np.float32]:
-        pixels = grid.read(window)
+        pixels = _read(grid, window.pad(predictor.intake.context_px))
         return _averaged(once, pixels) if tta else once(pixels)
 
     return compute
+
+
+def _read(grid: ModelGrid, box: Box) -> NDArray[np.uint8]:
+    """RGB pixels of ``box``, reflected where it reaches beyond the grid."""
+    inside = box.clip(grid.shape)
+    pixels = grid.read(inside)
+    rows = (inside.y0 - box.y0, box.y1 - inside.y1)
+    columns = (inside.x0 - box.x0, box.x1 - inside.x1)
+    return np.pad(pixels, (rows, columns, (0, 0)), mode="reflect") if inside != box else pixels
 
 
 def _averaged(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class HeadOutputs(TypedDict):
@@ -15,7 +16,7 @@ class HeadOutputs(TypedDict):
     aux: Sequence[Tensor]
 
 
-NetworkOutput = Tensor | HeadOutputs
+NetworkOutput: TypeAlias = "Tensor | HeadOutputs"
 
 
 def main_output(output: NetworkOutput) -> Tensor:

@@ -16,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from napari_histoseg.core.atomic import write_json
 from napari_histoseg.core.errors import InputError, WeightsError
 from napari_histoseg.core.schema import LabelClass
+from napari_histoseg.models.intake import Intake
 from napari_histoseg.models.outputs import main_output
 from napari_histoseg.models.registry import get_model
 from napari_histoseg.models.weights import Weights, build_network
@@ -55,6 +56,7 @@ class Predictor:
     ) -> None:
         self.weights = weights
         self.spec = get_model(weights.model_id).spec
+        self.intake = Intake.of(weights)
         self.device = find_device(device)
         network = _fold_batch_norm(build_network(weights))
         self.network = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -101,7 +103,7 @@ class Predictor:
         return main_output(output)
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Class probabilities of RGB images of any size.
+        """Class probabilities of RGB images.
 
         Parameters
         ----------
@@ -110,16 +112,21 @@ class Predictor:
         Returns
         -------
         ndarray of float32, shape (N, C, H, W)
-            Sides that the network cannot take are reflected to the next multiple and cut again.
+            Sides that the network cannot take are reflected to the next that it can and cut again, and so is the
+            context of a network that needs some.
+
+        Raises
+        ------
+        InputError
+            When the images are larger than the only size that the network takes.
         """
-        height, width = batch.shape[1:3]
-        multiple = self.spec.required_multiple
-        margin = int(getattr(self.network, "context_margin", 0))
-        rows = (margin, margin + -(height + 2 * margin) % multiple)
-        columns = (margin, margin + -(width + 2 * margin) % multiple)
-        if any((*rows, *columns)):
-            batch = np.pad(batch, ((0, 0), rows, columns, (0, 0)), mode="reflect")
-        pixels = torch.from_numpy(np.require(batch, requirements=["C", "W"])).to(self.device)
+        return self.central_probabilities(self.intake.surrounded(batch))
+
+    def central_probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The same, but for the outermost ``intake.context_px`` pixels on each side, which are seen only."""
+        height, width = (side - 2 * self.intake.context_px for side in batch.shape[1:3])
+        batch = np.require(self.intake.filled(batch), requirements=["C", "W"])
+        pixels = torch.from_numpy(batch).to(self.device)
         image = pixels.permute(0, 3, 1, 2).float().div_(255)
         probabilities = self.logits(image).float().softmax(dim=1)[..., :height, :width]
         return np.ascontiguousarray(probabilities.cpu().numpy())

@@ -20,9 +20,9 @@ A model is one file in ``models/zoo/`` (or a module that another package names i
         return SegFormer(num_classes, width)
 
 Listing models must be quick, since a panel does it when it opens, while importing torch takes seconds. So the registry
-reads only the *head* of such a file: the statements above its first function or class, without imports of other
-packages. The specs must therefore stand in the head and use nothing but the standard library and this package's
-light rooms (``core``, ``models.spec``). The file itself is imported when a network is built. A file may hold further
+reads only the *head* of such a file: the statements above its first function or class, without imports of anything
+but the standard library and this package's light rooms (``core``, ``models.spec``). The specs must therefore stand in
+the head and use nothing else. The file itself is imported when a network is built. A file may hold further
 specs, for example ``TIED = replace(SPEC, id="...", variant={"tied": True})`` with ``@register(SPEC, TIED)``: each is
 listed, and ``build`` receives its ``variant``.
 """
@@ -42,7 +42,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from napari_histoseg.core.errors import ModelError
-from napari_histoseg.models import zoo
+from napari_histoseg.models import context, zoo
 from napari_histoseg.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 GROUP = "napari_histoseg.models"
 """Entry-point group through which other packages add model modules."""
+
+_LIGHT_ROOMS = ("napari_histoseg.core", "napari_histoseg.models.spec", "napari_histoseg.models.registry")
 
 _builders: dict[str, Builder] = {}
 
@@ -82,7 +84,8 @@ class RegisteredModel:
         num_classes : int, optional
             Number of output channels; by default one for each class of the spec.
         **variant
-            Options that replace those of ``spec.variant``.
+            Options that replace those of ``spec.variant``. Besides those of its builder every network that makes maps
+            of images of any size has ``context_margin``, see `models.context`.
 
         Raises
         ------
@@ -91,15 +94,18 @@ class RegisteredModel:
         """
         build = self._builder()
         options = {**self.spec.variant, **variant}
-        unknown = set(options) - set(self.options())
+        unknown = sorted(set(options) - set(self.options()))
         if unknown:
             known = ", ".join(self.options()) or "none"
-            raise ModelError(f"Model '{self.spec.id}' has no option '{sorted(unknown)[0]}'; its options are: {known}.")
-        return build(len(self.spec.classes) if num_classes is None else num_classes, **options)
+            raise ModelError(f"Model '{self.spec.id}' has no option '{unknown[0]}'; its options are: {known}.")
+        margin_px = options.pop(context.OPTION, 0)
+        network = build(len(self.spec.classes) if num_classes is None else num_classes, **options)
+        return context.with_context(network, margin_px)
 
     def options(self) -> tuple[str, ...]:
         """Names of the options that `build` takes, in alphabetic order; errors are those of `build`."""
-        return tuple(sorted(self._builder().__kwdefaults__ or {}))
+        own = self._builder().__kwdefaults__ or {}
+        return tuple(sorted([*own, context.OPTION] if context.takes_context(self.spec) else own))
 
     def _builder(self) -> Builder:
         try:
@@ -174,13 +180,17 @@ def read_specs(module: str) -> tuple[ModelSpec, ...]:
 
 
 def _head(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Statements above the first definition, without imports of other packages."""
-    light = sys.stdlib_module_names | {"napari_histoseg"}
+    """Statements above the first definition, without imports of what may be heavy."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             return
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] not in light:
+        if isinstance(node, ast.ImportFrom) and not _is_light(node.module or ""):
             continue
-        if isinstance(node, ast.Import) and any(name.name.partition(".")[0] not in light for name in node.names):
+        if isinstance(node, ast.Import) and not all(_is_light(name.name) for name in node.names):
             continue
         yield node
+
+
+def _is_light(module: str) -> bool:
+    is_own = any(module == room or module.startswith(f"{room}.") for room in _LIGHT_ROOMS)
+    return is_own or module.partition(".")[0] in sys.stdlib_module_names

@@ -52,7 +52,7 @@ def test_an_unknown_model_names_the_nearest() -> None:
 
 
 def test_an_unknown_option_names_the_known_ones() -> None:
-    with pytest.raises(ModelError, match="no option 'depth'; its options are: batch_norm, width"):
+    with pytest.raises(ModelError, match="no option 'depth'; its options are: batch_norm, context_margin, width"):
         get_model("unet").build(depth=3)
 
 

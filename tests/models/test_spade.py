@@ -80,7 +80,7 @@ def test_context_margin_cuts_the_border() -> None:
     image = torch.rand(1, 3, 64, 80)
     with torch.no_grad():
         assert torch.equal(cropped(image), plain(image)[..., 16:-16, 16:-16])
-    with pytest.raises(ModelError, match="at least 48"):
+    with pytest.raises(ModelError, match="larger than 32 pixels on each side, not 32 x 48"):
         cropped(torch.rand(1, 3, 32, 48))
 
 

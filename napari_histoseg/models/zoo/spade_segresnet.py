@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_histoseg.core.errors import ModelError
 from napari_histoseg.core.schema import LabelClass
 from napari_histoseg.core.schemas import BCSS5
 from napari_histoseg.models.registry import register
+from napari_histoseg.models.sides import check_multiple
 from napari_histoseg.models.spec import ModelSpec
 
 # The stride is 8, but instance normalisation needs more than one pixel at the coarsest level.
@@ -118,7 +118,6 @@ class SpadeSegResNet(nn.Module):
         tied: bool,
         spade: Literal["instance", "batch"] | None,
         cond: Literal["rgb", "hed"],
-        context_margin: int,
         tanh_logits: bool,
     ) -> None:
         super().__init__()
@@ -139,14 +138,13 @@ class SpadeSegResNet(nn.Module):
         )
         self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, num_classes, 7))
         self.passes = n_blocks
-        self.context_margin = context_margin
         self.tanh_logits = tanh_logits
         self.stains: Tensor | None
         self.register_buffer("stains", _unmixing() if cond == "hed" else None, persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (N, num_classes, H, W) of images (N, 3, H, W), less ``context_margin`` pixels on each side."""
-        _check_sides(image, self.context_margin)
+        """Logits (N, num_classes, H, W) of images (N, 3, H, W) whose sides are multiples of 16."""
+        check_multiple(SPEC.title, image, _MULTIPLE)
         condition = image if self.stains is None else _stain_amounts(image, self.stains)
         x = self.stem(image)
         for block in self.down:
@@ -156,21 +154,7 @@ class SpadeSegResNet(nn.Module):
         for block in self.up:
             x = block(x)
         logits: Tensor = self.head(x)
-        if self.context_margin:
-            m = self.context_margin
-            logits = logits[..., m:-m, m:-m]
         return logits.tanh() if self.tanh_logits else logits
-
-
-def _check_sides(image: Tensor, margin: int) -> None:
-    height, width = image.shape[-2:]
-    least = 2 * margin + _MULTIPLE
-    if min(height, width) < least or height % _MULTIPLE or width % _MULTIPLE:
-        good = [max(-(-least // _MULTIPLE), -(-side // _MULTIPLE)) * _MULTIPLE for side in (height, width)]
-        raise ModelError(
-            f"SPADESegResNet takes images whose sides are multiples of {_MULTIPLE} pixels and at least {least}, "
-            f"not {height} x {width}; pad to {good[0]} x {good[1]}."
-        )
 
 
 def _unmixing() -> Tensor:
@@ -195,7 +179,6 @@ def build(
     tied: bool = False,
     spade: bool | Literal["instance", "batch"] = True,
     cond: Literal["rgb", "hed"] = "rgb",
-    context_margin: int = 0,
     tanh_logits: bool = False,
 ) -> nn.Module:
     """The network of the report; the options give the release and the ablations.
@@ -214,8 +197,6 @@ def build(
         Normalisation inside SPADE, True being instance; False puts affine instance normalisation in SPADE's place.
     cond : {"rgb", "hed"}
         What modulates: the image or its stain amounts.
-    context_margin : int
-        Pixels cut from each side of the logits, so that each one left has seen that much around it.
     tanh_logits : bool
         Squash the logits as the released code does; caps the softmax probability at 0.6 with six classes.
     """
@@ -227,6 +208,5 @@ def build(
         tied=tied,
         spade=norm,
         cond=cond,
-        context_margin=context_margin,
         tanh_logits=tanh_logits,
     )
