@@ -101,7 +101,7 @@ def otsu(values: Tensor) -> Tensor:
 def _first_column_of_inverse(vectors: Tensor) -> Tensor:
     """The cross product form, which unlike ``torch.linalg.inv`` also works where tensors hold no data."""
     first, second, third = vectors
-    across = torch.linalg.cross(second, third)
+    across: Tensor = torch.linalg.cross(second, third)
     return across / (first * across).sum()
 
 
