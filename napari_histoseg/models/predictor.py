@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_histoseg.core.atomic import write_json
-from napari_histoseg.core.errors import InputError, WeightsError
+from napari_histoseg.core.errors import InputError, ModelError, WeightsError
 from napari_histoseg.core.schema import LabelClass
+from napari_histoseg.models.folding import fold_batch_norm
 from napari_histoseg.models.intake import Intake
 from napari_histoseg.models.outputs import main_output
 from napari_histoseg.models.registry import get_model
@@ -58,7 +58,7 @@ class Predictor:
         self.spec = get_model(weights.model_id).spec
         self.intake = Intake.of(weights)
         self.device = find_device(device)
-        network = _fold_batch_norm(build_network(weights))
+        network = fold_batch_norm(build_network(weights))
         self.network = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.requires_grad_(False)
         if before_layer is not None:
@@ -94,7 +94,7 @@ class Predictor:
         return self.weights.mpp
 
     def logits(self, batch: Tensor) -> Tensor:
-        """Logits (N, C, H, W) of an RGB batch (N, 3, H, W) in 0..1, whose sides the network must accept as they are."""
+        """Logits (N, C, H, W), or scores (N,), of a batch (N, 3, H, W) in 0..1 of sides that the network accepts."""
         batch = batch.to(self.device)
         if self.weights.card.normalisation == "imagenet":
             batch = (batch - self._mean) / self._sd
@@ -119,17 +119,47 @@ class Predictor:
         ------
         InputError
             When the images are larger than the only size that the network takes.
+        ModelError
+            When the model gives a score and no map.
         """
         return self.central_probabilities(self.intake.surrounded(batch))
 
     def central_probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The same, but for the outermost ``intake.context_px`` pixels on each side, which are seen only."""
+        if self.spec.task == "regression":
+            raise ModelError(f"{self.spec.title} gives one score for a field, not a map of classes; score the image.")
         height, width = (side - 2 * self.intake.context_px for side in batch.shape[1:3])
-        batch = np.require(self.intake.filled(batch), requirements=["C", "W"])
-        pixels = torch.from_numpy(batch).to(self.device)
-        image = pixels.permute(0, 3, 1, 2).float().div_(255)
-        probabilities = self.logits(image).float().softmax(dim=1)[..., :height, :width]
-        return np.ascontiguousarray(probabilities.cpu().numpy())
+        probabilities = self.logits(self._tensor(self.intake.filled(batch))).float().softmax(dim=1)
+        return np.ascontiguousarray(probabilities[..., :height, :width].cpu().numpy())
+
+    def scores(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """One score for each RGB image, of a model whose task is regression.
+
+        Parameters
+        ----------
+        batch : ndarray of uint8, shape (N, H, W, 3)
+            At the resolution and of the size the model was made for; nothing is padded, since that would count as
+            tissue.
+
+        Returns
+        -------
+        ndarray of float32, shape (N,)
+            From 0 to 1.
+
+        Raises
+        ------
+        ModelError
+            When the model gives no scores, or the network does not take images of that size.
+        """
+        if self.spec.task != "regression":
+            raise ModelError(f"{self.spec.title} gives a map of classes, not a score; choose a model for regression.")
+        scores: NDArray[np.float32] = self.logits(self._tensor(batch)).float().cpu().numpy()
+        return scores
+
+    def _tensor(self, batch: NDArray[np.uint8]) -> Tensor:
+        """The batch as (N, 3, H, W) in 0..1 on the device."""
+        pixels = torch.from_numpy(np.require(batch, requirements=["C", "W"])).to(self.device)
+        return pixels.permute(0, 3, 1, 2).float().div_(255)
 
     def _check(self, self_test: Mapping[str, Any]) -> None:
         expected = np.asarray(self_test["probabilities"], np.float32)
@@ -168,25 +198,15 @@ def add_self_test(weights: Weights) -> Weights:
 
 
 def _self_test_probabilities(predictor: Predictor) -> NDArray[np.float32]:
-    """Probabilities (C, 4, 4) on a grid of points of a pattern made of whole numbers only."""
+    """Probabilities (C, 4, 4) on a grid of points of a pattern made of whole numbers only, or its score (1, 1, 1)."""
     multiple = predictor.spec.required_multiple
     side = -(-_SELF_TEST_SIDE_PX // multiple) * multiple
     y, x, c = np.ogrid[:side, :side, :3]
     pattern = ((3 * y + 5 * x + 60 * c + (y * x) // 7) % 256).astype(np.uint8)
+    if predictor.spec.task == "regression":
+        return predictor.scores(pattern[None])[None, None]
     step = side // _SELF_TEST_POINTS
     return predictor.probabilities(pattern[None])[0, :, step // 2 :: step, step // 2 :: step]
-
-
-def _fold_batch_norm(network: nn.Module) -> nn.Module:
-    """The same function with each convolution that a batch normalisation follows replaced by one convolution."""
-    for block in network.modules():
-        if not isinstance(block, nn.Sequential):
-            continue
-        for i, (layer, following) in enumerate(zip(list(block), list(block)[1:], strict=False)):
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and isinstance(following, nn.BatchNorm2d):
-                block[i] = fuse_conv_bn_eval(layer, following, transpose=isinstance(layer, nn.ConvTranspose2d))
-                block[i + 1] = nn.Identity()
-    return network
 
 
 def _call_before_layers(network: nn.Module, call: Callable[[], None]) -> None:

@@ -210,26 +210,46 @@ def load_state(weights: Weights) -> dict[str, Tensor]:
         When the file is missing, truncated, of another format (such as a pickle), differs from the checksum of its
         card, holds values that are no numbers, or does not fit the model or the classes.
     """
+    if weights.path is None:
+        raise WeightsError(f"Weights '{weights.name}' have no file; they are drawn at random when a network is built.")
+    state = read_tensors(weights.path, sha256=weights.card.sha256)
+    _check_fit(state, weights, weights.path.name)
+    return state
+
+
+def read_tensors(path: Path, *, sha256: str = "") -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name, floating point ones in float32; nothing in it is executed.
+
+    Parameters
+    ----------
+    path : Path
+    sha256 : str
+        What the file must have; empty where it is not known.
+
+    Raises
+    ------
+    WeightsError
+        When the file is missing, truncated, of another format (such as a pickle), differs from the checksum, or holds
+        values that are no numbers.
+    """
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    if weights.path is None:
-        raise WeightsError(f"Weights '{weights.name}' have no file; they are drawn at random when a network is built.")
-    name = weights.path.name
     try:
-        data = weights.path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"'{weights.path}' cannot be read ({error.strerror}); check the path.") from error
-    _check_container(data, name)
-    if weights.card.sha256 and hashlib.sha256(data).hexdigest() != weights.card.sha256:
-        raise WeightsError(f"'{name}' differs from the checksum of its card; copy the weights and card again.")
+        raise WeightsError(f"'{path}' cannot be read ({error.strerror}); check the path.") from error
+    _check_container(data, path.name)
+    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+        raise WeightsError(f"'{path.name}' differs from the checksum of its card; copy the weights and card again.")
     try:
         state = load(data)
     except SafetensorError as error:
-        raise WeightsError(f"'{name}' is damaged ({error}); copy the file again.") from error
-    state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
-    _check_fit(state, weights, name)
-    return state
+        raise WeightsError(f"'{path.name}' is damaged ({error}); copy the file again.") from error
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
+        raise WeightsError(f"'{path.name}' holds values that are not numbers; it was saved from a failed training.")
+    return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], card: WeightsCard, *, half: bool = False) -> Weights:
@@ -322,5 +342,3 @@ def _check_fit(state: Mapping[str, Tensor], weights: Weights, name: str) -> None
                 f"'{name}' has '{key}' of shape {tuple(state[key].shape)}, but model '{weights.model_id}' with the "
                 f"{len(weights.classes)} classes of the card needs {tuple(tensor.shape)}; use these weights' own card."
             )
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
-        raise WeightsError(f"'{name}' holds values that are not numbers; it was saved from a failed training.")

@@ -17,7 +17,8 @@ from napari_histoseg.core.schema import LabelClass
 from napari_histoseg.models.registry import register
 from napari_histoseg.models.sides import check_multiple
 from napari_histoseg.models.spec import ModelSpec
-from napari_histoseg.models.zoo._parts import timm_network, tolerate_single_values
+from napari_histoseg.models.zoo._norms import tolerate_single_values
+from napari_histoseg.models.zoo._parts import timm_network
 
 # Stem, pooling and four stages of stride 2 each.
 _MULTIPLE = 64

@@ -16,7 +16,8 @@ from napari_histoseg.core.schema import LabelClass
 from napari_histoseg.models.registry import register
 from napari_histoseg.models.sides import check_multiple
 from napari_histoseg.models.spec import ModelSpec
-from napari_histoseg.models.zoo._parts import timm_network, tolerate_single_values
+from napari_histoseg.models.zoo._norms import tolerate_single_values
+from napari_histoseg.models.zoo._parts import timm_network
 from napari_histoseg.models.zoo.cellularity import check_one_score, halve_first_stage
 from napari_histoseg.models.zoo.deeplabv3plus import deeplab
 

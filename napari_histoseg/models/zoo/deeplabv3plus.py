@@ -15,7 +15,7 @@ from segmentation_models_pytorch import DeepLabV3Plus
 from torch import nn
 
 from napari_histoseg.core.errors import ModelError
-from napari_histoseg.core.schema import LabelClass
+from napari_histoseg.core.schemas import CELLULARITY
 from napari_histoseg.models.registry import register
 from napari_histoseg.models.spec import ModelSpec
 from napari_histoseg.models.zoo._parts import SmpNetwork, timm_network
@@ -27,12 +27,7 @@ SPEC = ModelSpec(
     title="DeepLabv3+",
     paper="Wang, Yu and Wang, segmentation-guided regression for cellularity (step 1); Chen et al. 2018, ECCV",
     task="semantic",
-    classes=(
-        LabelClass(0, "background", "#999999", "q"),
-        LabelClass(1, "lymphocyte", "#009E73", "w"),
-        LabelClass(2, "normal", "#0072B2", "r"),
-        LabelClass(3, "malignant", "#D55E00", "t"),
-    ),
+    classes=CELLULARITY.classes,
     mpp=0.5,
     tile_px=512,
     halo_px=128,

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_histoseg.core.errors import ModelError
-from napari_histoseg.core.schema import LabelClass
+from napari_histoseg.core.schemas import PANNUKE
 from napari_histoseg.models.registry import register
 from napari_histoseg.models.sides import check_multiple
 from napari_histoseg.models.spec import ModelSpec
-from napari_histoseg.models.zoo._parts import timm_features, tolerate_single_values
+from napari_histoseg.models.zoo._norms import tolerate_single_values
+from napari_histoseg.models.zoo._parts import timm_features
 
 _MULTIPLE = 32
 _GROUP = 64
@@ -28,14 +29,7 @@ SPEC = ModelSpec(
     title="U-Net#",
     paper="Stagys, U-Net# for nuclei of 19 tissues (PanNuke)",
     task="semantic",
-    classes=(
-        LabelClass(0, "background", "#999999", "q"),
-        LabelClass(1, "neoplastic", "#D55E00", "w"),
-        LabelClass(2, "inflammatory", "#009E73", "r"),
-        LabelClass(3, "connective", "#E69F00", "t"),
-        LabelClass(4, "dead", "#0072B2", "y"),
-        LabelClass(5, "epithelial", "#CC79A7", "u"),
-    ),
+    classes=PANNUKE.classes,
     mpp=0.25,
     tile_px=224,
     halo_px=64,

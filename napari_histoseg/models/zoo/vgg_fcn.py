@@ -96,6 +96,7 @@ class VggFcn(nn.Module):
             channels = full * width // _VGG[0]
             decoder += [_layer(before, channels, kernel), nn.ReLU(inplace=True), nn.Dropout(dropout)]
             before = channels
+        self.encoders = {"features": "vgg16"}
         self.features = nn.Sequential(*features)
         self.decoder = nn.Sequential(*decoder)
         self.head = nn.Conv2d(before, num_classes, 3, padding=1)
