@@ -38,6 +38,34 @@ def cosine(*, steps: int, warmup: int = 0) -> Schedule:
     return warmup_stable_decay(steps=steps, warmup=warmup, decay=max(1, steps - warmup))
 
 
+def exponential(*, steps_per_epoch: int, rate: float = 0.96) -> Schedule:
+    """``rate`` to the power of the epoch, counted from 0."""
+    return lambda step: rate ** (step // steps_per_epoch)
+
+
+def decade(*, steps_per_epoch: int, epochs: int = 5, staircase: bool = False) -> Schedule:
+    """``10^(-epoch / epochs)``: a tenth every ``epochs`` epochs, counted from 0 (Micro-Net).
+
+    Parameters
+    ----------
+    steps_per_epoch : int
+    epochs : int
+    staircase : bool
+        Fall once in ``epochs`` epochs instead of a little in each.
+    """
+
+    def factor(step: int) -> float:
+        epoch = step // steps_per_epoch
+        return float(10.0 ** -(epoch // epochs if staircase else epoch / epochs))
+
+    return factor
+
+
+def step_decay(*, every: int, factor: float = 0.1) -> Schedule:
+    """Multiplied by ``factor`` after every ``every`` steps."""
+    return lambda step: factor ** (step // every)
+
+
 class WeightAverage:
     """Exponential moving average of everything in a model's state: weights and batch-norm statistics.
 

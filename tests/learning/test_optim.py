@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from napari_histoseg.learning.optim import WeightAverage, constant, cosine, warmup_stable_decay
+from napari_histoseg.learning.optim import (
+    WeightAverage,
+    constant,
+    cosine,
+    decade,
+    exponential,
+    step_decay,
+    warmup_stable_decay,
+)
 
 
 def test_warmup_plateau_and_decay() -> None:
@@ -59,3 +67,31 @@ def test_average_follows_weights_and_statistics_and_can_be_restored() -> None:
     average.update(model)
     other.update(model)
     assert all(torch.equal(v, other.state()[k]) for k, v in average.state().items())
+
+
+def test_exponential_decay_per_epoch_is_torchs() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.96)
+    factor = exponential(steps_per_epoch=7)
+    for epoch in range(6):
+        assert factor(7 * epoch) == factor(7 * epoch + 6) == pytest.approx(reference.get_last_lr()[0])
+        optimizer.step()
+        reference.step()
+
+
+@pytest.mark.parametrize(
+    ("epoch", "rate"), [(0, 1e-3), (1, 6.310e-4), (5, 1e-4), (7, 3.981e-5), (10, 1e-5), (25, 1e-8)]
+)
+def test_a_decade_every_five_epochs(epoch: int, rate: float) -> None:
+    assert 1e-3 * decade(steps_per_epoch=10)(10 * epoch) == pytest.approx(rate, rel=1e-4)
+    stairs = 1e-3 * decade(steps_per_epoch=10, staircase=True)(10 * epoch + 9)
+    assert stairs == pytest.approx(1e-3 * 10.0 ** -(epoch // 5))
+
+
+def test_step_decay_is_torchs() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = torch.optim.lr_scheduler.StepLR(optimizer, 3)
+    for step in range(10):
+        assert step_decay(every=3)(step) == pytest.approx(reference.get_last_lr()[0])
+        optimizer.step()
+        reference.step()
