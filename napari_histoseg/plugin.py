@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ class Workbench:
         from napari_histoseg.viewer.bridge import Bridge
         from napari_histoseg.widgets.parts.pump import Ticker, queue_pump
 
+        _keep_triton_out()
         self.session = Session(is_beside_viewer=True)
         self.bridge = Bridge(viewer, self.session)
         self._tickers = (queue_pump(), Ticker(_SAVE_EVERY_MS, self._save))
@@ -48,6 +50,7 @@ class Workbench:
         self.is_arranging = False
         self._is_arranged = False
         self.viewer = viewer
+        self.bridge.panel_wanted.connect(self.open_panels)
         compat.on_window_closed(viewer, self.close)
 
     def panel(self, name: str) -> Panel:
@@ -109,6 +112,15 @@ class Workbench:
             self._told = str(error)
         else:
             self._told = ""
+
+
+def _keep_triton_out() -> None:
+    """Let torch do without triton, which nothing here uses.
+
+    Triton brings a compiler library that Mesa's OpenGL drivers bring as well, in another version; a process that draws
+    with the one and then loads the other, which importing torchvision does, crashes.
+    """
+    sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 
 def workbench(viewer: napari.Viewer) -> Workbench:

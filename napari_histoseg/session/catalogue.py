@@ -12,9 +12,15 @@ from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.schema import IGNORE, LabelClass, LabelSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from napari_histoseg.models.spec import ModelSpec
     from napari_histoseg.models.weights import Weights
+
+TASK_TITLES = {"semantic": "Tissue regions", "instance": "Nuclei", "regression": "Cellularity score"}
+"""Headings under which models are listed, by task."""
+
+_BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
@@ -31,27 +37,28 @@ class WeightsInfo:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """One registered model, told without building its network."""
+    """One registered model and the weight sets that are installed, told without building its network."""
 
-    id: str
-    title: str
-    paper: str
-    task: str
-    classes: tuple[LabelClass, ...]
-    mpp: float
-    parameters_total: int
+    spec: ModelSpec
     weights: tuple[WeightsInfo, ...]
 
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def title(self) -> str:
+        return self.spec.title
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether it has learned nothing yet, though it has to."""
+        return self.spec.needs_weights and not any(weights.is_present for weights in self.weights)
+
     def parameters(self) -> tuple[int, int]:
-        """(total, trainable) number of parameters of the paper's configuration; builds it without memory."""
-        import torch
-
-        from napari_histoseg.models.registry import get_model
-
-        with torch.device("meta"):
-            network = get_model(self.id).build()
-        counts = [(p.numel(), p.requires_grad) for p in network.parameters()]
-        return sum(n for n, _ in counts), sum(n for n, trains in counts if trains)
+        """(total, trainable) number of parameters of the paper's configuration, as its card says."""
+        total, trainable = self.spec.golden_parameters, self.spec.golden_trainable
+        return total, total if trainable is None else trainable
 
 
 def model_infos() -> tuple[ModelInfo, ...]:
@@ -60,18 +67,17 @@ def model_infos() -> tuple[ModelInfo, ...]:
     from napari_histoseg.models.weights import list_weights
 
     return tuple(
-        ModelInfo(
-            id=model.spec.id,
-            title=model.spec.title,
-            paper=model.spec.paper,
-            task=model.spec.task,
-            classes=model.spec.classes,
-            mpp=model.spec.mpp,
-            parameters_total=model.spec.golden_parameters,
-            weights=tuple(weights_info(weights) for weights in list_weights(model.spec.id)),
-        )
+        ModelInfo(model.spec, tuple(weights_info(weights) for weights in list_weights(model.spec.id)))
         for model in list_models()
     )
+
+
+def grouped(infos: Iterable[ModelInfo]) -> tuple[tuple[str, tuple[ModelInfo, ...]], ...]:
+    """(title of the task, its models) in a fixed order; those that can be used at once come first in each group."""
+    groups: dict[str, list[ModelInfo]] = {task: [] for task in TASK_TITLES}
+    for info in sorted(infos, key=lambda info: info.is_untrained):
+        groups[info.spec.task].append(info)
+    return tuple((TASK_TITLES[task], tuple(found)) for task, found in groups.items() if found)
 
 
 def weights_info(weights: Weights) -> WeightsInfo:
@@ -79,7 +85,7 @@ def weights_info(weights: Weights) -> WeightsInfo:
     card = weights.card
     return WeightsInfo(
         name=weights.name,
-        is_present=weights.path is not None and weights.path.is_file(),
+        is_present=weights.path is None or weights.path.is_file(),
         licence=card.licence,
         classes=card.classes,
         mpp=card.mpp,
@@ -109,8 +115,9 @@ def class_table(schema: LabelSchema, weights: Weights) -> NDArray[np.uint8]:
 
 
 def has_common_class(schema: LabelSchema, weights: Weights) -> bool:
-    """Whether a class of the weights has the name of one of the schema's."""
-    return bool(np.any(schema.crosswalk(weights.classes) != IGNORE))
+    """Whether a class of the weights, other than the background, has the name of one of the schema's."""
+    told = [c for c in weights.classes if c.name.casefold() != _BACKGROUND]
+    return bool(np.any(schema.crosswalk(told) != IGNORE))
 
 
 def schema_of(weights: Weights) -> LabelSchema:

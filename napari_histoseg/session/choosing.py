@@ -25,7 +25,8 @@ WEIGHTS_FILE = "weights.safetensors"
 def base_model(model_id: str, weights_name: str | None = None, *, schema: LabelSchema | None = None) -> ActiveModel:
     """A model with shipped, given or random weights; by default its first shipped ones.
 
-    Random weights know the classes of ``schema`` when there is one, since they know nothing else.
+    Random weights of a network for tissue regions know the classes of ``schema`` when there is one, since they know
+    nothing else.
 
     Raises
     ------
@@ -36,7 +37,7 @@ def base_model(model_id: str, weights_name: str | None = None, *, schema: LabelS
     from napari_histoseg.models.weights import RANDOM, resolve
 
     weights = resolve(model_id, weights_name)
-    if weights.name == RANDOM and schema is not None:
+    if weights.name == RANDOM and schema is not None and get_model(model_id).spec.task == "semantic":
         weights = replace(weights, card=replace(weights.card, classes=schema.classes))
     return ActiveModel(get_model(model_id).spec, weights)
 
@@ -58,11 +59,17 @@ def revised_model(store: RevisionStore, revision_id: str) -> ActiveModel:
 
 
 def base_in(project: Project | None, model_id: str) -> ActiveModel:
-    """A model with the weights it has before any revision: those the project remembers, else the first shipped."""
+    """A model with the weights it has before any revision.
+
+    Those the project remembers, else the first shipped ones, else random ones.
+    """
+    from napari_histoseg.models.weights import RANDOM, list_weights
+
     remembered = {} if project is None else project.get_setting(_SETTING, {})
-    same = remembered.get("id") == model_id
-    schema = None if project is None else project.schema
-    return base_model(model_id, remembered.get("weights") if same else None, schema=schema)
+    name = remembered.get("weights") if remembered.get("id") == model_id else None
+    if name is None and not list_weights(model_id):
+        name = RANDOM
+    return base_model(model_id, name, schema=None if project is None else project.schema)
 
 
 def remember(project: Project | None, model: ActiveModel) -> None:
@@ -96,8 +103,11 @@ def remembered_model(project: Project) -> ActiveModel | None:
 
 
 def fitting_model(schema: LabelSchema) -> ActiveModel | None:
-    """The first model whose shipped weights know a class of the schema; None when there is none."""
-    for model in _shipped():
+    """The first model whose shipped weights know a class of the schema; None when there is none.
+
+    One that has learned comes before a method that learns nothing.
+    """
+    for model in sorted(_shipped(), key=lambda model: not model.spec.needs_weights):
         try:
             class_table(schema, model.weights)
         except HistosegError:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_histoseg.core.project import Project
     from napari_histoseg.core.revision import Revision
     from napari_histoseg.core.schema import LabelSchema
+    from napari_histoseg.inference.estimate import Estimate
     from napari_histoseg.jobs.lane import Ticket
     from napari_histoseg.learning.plan import FineTunePlan
 
@@ -170,8 +171,8 @@ class Session(Review):
             raise InputError("No model is chosen; choose one first.")
         return self._active
 
-    def estimate(self, image_id: str) -> float | None:
-        """Seconds that segmenting the whole image will take on this machine.
+    def estimate(self, image_id: str) -> Estimate | None:
+        """Time and memory that running the active model on the whole image will take on this machine.
 
         None when that is not known: without a model or µm per pixel never, otherwise until the model has been loaded
         and timed in the background, which starts now and ends with ``estimated``.
@@ -181,10 +182,10 @@ class Session(Review):
         model = self._active
         if model is None or self._need_project().image(image_id).mpp is None:
             return None
-        seconds = estimate(model.spec, model.weights, self.image_ref(image_id), self._device)
-        if seconds is None:
+        found = estimate(model.spec, model.weights, self.image_ref(image_id), self._device)
+        if found is None:
             self._measure(model)
-        return seconds
+        return found
 
     def _measure(self, model: ActiveModel) -> None:
         from napari_histoseg.inference.estimate import measure
@@ -194,7 +195,7 @@ class Session(Review):
         self._measuring = self._lane.submit(
             partial(measure, model.weights, self._device, self._predictors),
             priority=Priority.USER,
-            on_done=lambda _rate: self.estimated.emit(),
+            on_done=lambda _cost: self.estimated.emit(),
             on_error=self._on_job_error,
         )
 

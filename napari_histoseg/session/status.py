@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from napari_histoseg.models.spec import ModelSpec
     from napari_histoseg.models.weights import Weights
 
-JobKind = Literal["predict", "finetune"]
+JobKind = Literal["predict", "finetune", "score"]
 JobState = Literal["queued", "running", "done", "cancelled", "failed"]
 
 
@@ -20,12 +20,12 @@ class JobStatus:
 
     Parameters
     ----------
-    kind : {"predict", "finetune"}
+    kind : {"predict", "finetune", "score"}
     state : {"queued", "running", "done", "cancelled", "failed"}
     image_id : str or None
-        The image that is segmented; None for fine-tuning.
+        The image that is segmented or scored; None for fine-tuning.
     done, total : int
-        Tiles or steps; ``total`` 0 means not known yet.
+        Tiles, steps or fields; ``total`` 0 means not known yet.
     message : str
         What is being done, or why it ended, for the person.
     eta_s : float or None
@@ -66,6 +66,11 @@ class ActiveModel:
     def label(self) -> str:
         """Revision or weights name, as runs and layers record it."""
         return self.revision_id or self.weights.name
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether its weights are random, so that what it draws means nothing."""
+        return self.spec.needs_weights and self.weights.path is None
 
 
 class Clock:

@@ -49,6 +49,8 @@ class Bridge:
     """The outlines of edited pixels were shown or hidden."""
     labels_shown = Signal()
     """The labels layer of the current image came or went."""
+    panel_wanted = Signal(str)
+    """Name of a panel that a person is to see next."""
 
     def __init__(self, viewer: ViewerModel, session: Session) -> None:
         self._viewer = compat.unwrapped(viewer)
@@ -138,6 +140,10 @@ class Bridge:
     def say(self, level: str, sentence: str) -> None:
         """Show an outcome the way napari does."""
         _SAY.get(level, show_info)(sentence)
+
+    def show_panel(self, name: str) -> None:
+        """Bring a panel to the front."""
+        self.panel_wanted.emit(name)
 
     def close(self) -> None:
         """Remember the view; let go of layers and keys."""

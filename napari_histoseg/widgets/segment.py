@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import html
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QComboBox, QDoubleSpinBox, QFormLayout, QHBoxLayout, QPushButton, QSizePolicy
 
 from napari_histoseg.session import JobStatus, ModelInfo, Session
 from napari_histoseg.widgets.parts.attention import highlight
+from napari_histoseg.widgets.parts.model_card import ModelCard
+from napari_histoseg.widgets.parts.model_combo import ModelCombo
 from napari_histoseg.widgets.parts.panel import Panel, text_label
 from napari_histoseg.widgets.parts.progress_row import ProgressRow
 from napari_histoseg.widgets.parts.project_row import ProjectRow
+from napari_histoseg.widgets.parts.sizes import memory
 from napari_histoseg.widgets.parts.times import duration
 from napari_histoseg.widgets.parts.view import View
+
+if TYPE_CHECKING:
+    from napari_histoseg.inference.estimate import Estimate
 
 _MPP_WHY = (
     "How many µm one pixel of this image is. The file does not say, and a wrong value makes the model look at the "
@@ -41,7 +48,7 @@ class SegmentPanel(Panel):
     def _build_form(self) -> None:
         form = QFormLayout()
         self._image = _wide_combo("The image to segment; every image layer and every image of the project is listed")
-        self._model = _wide_combo("The network; its card below tells what it was made for")
+        self._model = ModelCombo(self._models)
         self._weights = _wide_combo("What the network has learned; revisions of your own are chosen under Retrain")
         self._mpp = QDoubleSpinBox()
         self._mpp.setRange(0.0, 100.0)
@@ -54,10 +61,13 @@ class SegmentPanel(Panel):
         form.addRow("Weights", self._weights)
         form.addRow("µm per pixel", self._mpp)
         self.column.addLayout(form)
-        self._card = text_label()
+        train = QPushButton("Train from your annotations")
+        train.setToolTip("Go to Retrain, where this model learns from nothing but what you paint and accept")
+        train.clicked.connect(lambda: self._view.show_panel("Retrain"))
+        self._card = ModelCard(train)
         self._notes = text_label()
-        self.column.addWidget(self._card)
-        self.column.addWidget(self._notes)
+        for widget in (self._card, self._notes):
+            self.column.addWidget(widget)
 
     def _build_buttons(self) -> None:
         self._run = QPushButton("Segment")
@@ -92,7 +102,6 @@ class SegmentPanel(Panel):
         self.listen(session.model_changed, self._on_model_changed)
         self.listen(session.estimated, self._show_estimate)
         self.listen(session.job_changed, self._on_job_changed)
-        self.listen(session.estimated, self._show_estimate)
         self.listen(session.edited, self._project.refresh)
 
     # -- what is heard ---------------------------------------------------------------------------------------------
@@ -153,16 +162,18 @@ class SegmentPanel(Panel):
 
     def _show_models(self) -> None:
         active = self._session.active
-        self._model.clear()
-        for info in self._models:
-            self._model.addItem(info.title, info.id)
-        self._model.setCurrentIndex(-1 if active is None else self._model.findData(active.spec.id))
+        self._model.choose(None if active is None else active.spec.id)
         self._weights.clear()
-        for weights in () if active is None else self._info(active.spec.id).weights:
-            self._weights.addItem(weights.name, weights.name)
-        if active is not None and active.revision_id is not None:
+        self._weights.setEnabled(active is not None and active.spec.needs_weights)
+        if active is None:
+            return
+        for weights in self._info(active.spec.id).weights:
+            self._weights.addItem(weights.name if active.spec.needs_weights else "none needed", weights.name)
+        if active.revision_id is not None:
             self._weights.addItem(f"revision {active.revision_id}", active.revision_id)
-        self._weights.setCurrentIndex(-1 if active is None else self._weights.findData(active.label))
+        elif active.is_untrained:
+            self._weights.addItem("random (untrained)", active.label)
+        self._weights.setCurrentIndex(self._weights.findData(active.label))
 
     def _info(self, model_id: str) -> ModelInfo:
         return next(info for info in self._models if info.id == model_id)
@@ -178,7 +189,7 @@ class SegmentPanel(Panel):
         highlight(self._mpp, is_asked)
         self._mpp.setEnabled(view.images.current is not None)
         self._mpp.setToolTip(_MPP_WHY if is_asked else "µm per pixel of this image, remembered in the project")
-        self._card.setText(self._card_text())
+        self._show_card()
         self._notes.setText(" ".join(view.images.notes))
         self._notes.setVisible(bool(view.images.notes))
         is_running = self._is_running
@@ -214,33 +225,28 @@ class SegmentPanel(Panel):
         image_id, project = self._view.images.current, self._session.project
         return None if image_id is None or project is None else project.image(image_id).mpp
 
-    def _card_text(self) -> str:
+    def _show_card(self) -> None:
         active = self._session.active
         if active is None:
-            return ""
-        info = self._info(active.spec.id)
-        card = active.weights.card
-        names = ", ".join(c.name for c in card.classes)
-        lines = [
-            f"<b>{html.escape(info.title)}</b>: {html.escape(info.paper)}",
-            f"{html.escape(names)}; looks at {card.mpp:g} µm per pixel",
-        ]
-        if self._estimate:
-            lines.append(self._estimate)
-        return "<br>".join(lines)
+            self._card.clear()
+        else:
+            self._card.show_model(self._info(active.spec.id), active, self._estimate)
 
     def _show_estimate(self) -> None:
         image_id = self._view.images.current
         if image_id is None or self._session.active is None or self._image_mpp() is None:
             return
         with self.telling():
-            seconds = self._session.estimate(image_id)
-            self._estimate = "" if seconds is None else f"This image takes {_about(seconds)} on this machine"
-        self._card.setText(self._card_text())
+            self._estimate = cost_sentence(self._session.estimate(image_id))
+        self._show_card()
 
 
-def _about(seconds: float) -> str:
-    return duration(seconds) if seconds < 1 else f"about {duration(seconds)}"
+def cost_sentence(cost: Estimate | None) -> str:
+    """What a run on the image will take, in words; nothing while it is not known."""
+    if cost is None:
+        return ""
+    about = "" if cost.seconds < 1 else "roughly " if cost.is_rough else "about "
+    return f"This image takes {about}{duration(cost.seconds)} and {memory(cost.memory_bytes)} of memory on this machine"
 
 
 def _wide_combo(tooltip: str) -> QComboBox:

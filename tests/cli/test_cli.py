@@ -182,13 +182,22 @@ def test_stopping_takes_two_seconds_and_leaves_nothing(tmp_path: Path, signal_nu
 def test_models_has_the_shape_scripts_rely_on(capsys: Capture) -> None:
     models = {model["id"]: model for model in answer(capsys, "models")}
     unet = models["unet"]
-    assert set(unet) == {"id", "title", "paper", "task", "classes", "mpp", "parameters", "weights"}
+    assert {"id", "title", "paper", "task", "classes", "mpp", "parameters", "weights"} <= set(unet)
+    assert not unet["untrained"]
     assert unet["parameters"] == {"total": 31_032_005, "trainable": 31_032_005}
     assert set(unet["classes"][0]) == {"id", "name", "colour"}
     for weights in unet["weights"]:
         assert set(weights) == {"name", "present", "licence", "classes", "mpp", "metrics"}
+    tasks = [model["task"] for model in models.values()]
+    assert tasks == sorted(tasks, key=["semantic", "instance", "regression"].index)
+    for model in models.values():
+        has_weights = any(weights["present"] for weights in model["weights"])
+        assert model["untrained"] == (not has_weights), model["id"]
     assert run("models") == 0
-    assert "unet" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "unet" in told
+    assert "Tissue regions:" in told
+    assert told.count("untrained") == sum(model["untrained"] for model in models.values())
 
 
 # projects

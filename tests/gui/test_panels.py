@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -15,9 +18,15 @@ from qtpy.QtWidgets import (
     QPushButton,
     QSlider,
     QTableWidget,
+    QToolButton,
+    QTreeWidget,
+    QTreeWidgetItem,
 )
 
+from napari_histoseg.inference.estimate import Estimate
 from napari_histoseg.learning.plan import FineTunePlan
+from napari_histoseg.widgets.parts.model_combo import ModelCombo
+from napari_histoseg.widgets.segment import cost_sentence
 
 
 def panel(bench: Any, name: str) -> Any:
@@ -197,16 +206,83 @@ def test_cancelling_a_retrain_leaves_no_revision(segmented: Any, hand: Any, qtbo
     assert "stays as it was" in words(retrain)
 
 
+def leaves(tree: QTreeWidget) -> dict[str, QTreeWidgetItem]:
+    """Entries of the models panel by title."""
+    headings = [tree.topLevelItem(k) for k in range(tree.topLevelItemCount())]
+    entries = [heading.child(k) for heading in headings for k in range(heading.childCount())]
+    return {entry.text(0): entry for entry in entries}
+
+
 def test_models_panel_says_what_is_trained(bench: Any) -> None:
     models = panel(bench, "Models")
-    table = models.findChild(QTableWidget)
-    rows = {table.item(k, 0).text(): table.item(k, 2).text() for k in range(table.rowCount())}
-    assert {info.title for info in bench.session.models()} == set(rows)
+    tree = models.findChild(QTreeWidget)
+    entries = leaves(tree)
+    assert {info.title for info in bench.session.models()} == set(entries)
     for info in bench.session.models():
-        assert ("untrained" in rows[info.title]) == (not any(w.is_present for w in info.weights))
-    table.selectRow(0)
-    table.setCurrentCell(0, 0)
-    assert "Paper" in words(models)
+        assert ("untrained" in entries[info.title].text(1)) == info.is_untrained
+    unet = next(info for info in bench.session.models() if info.id == "unet")
+    tree.setCurrentItem(entries[unet.title])
+    assert unet.spec.paper in words(models)
+    assert "Untrained" not in words(models)
+    tree.setCurrentItem(entries[next(i.title for i in bench.session.models() if i.is_untrained)])
+    assert "<b>Untrained:" in words(models)
+
+
+@pytest.mark.both_bindings
+def test_models_are_listed_by_task_and_the_starter_is_the_default(bench: Any, tissue: np.ndarray) -> None:
+    bench.viewer.add_image(tissue, name="tissue")
+    combo = panel(bench, "Segment").findChild(ModelCombo)
+    assert combo.currentData() == "unet"
+    rows = [combo.itemText(k) for k in range(combo.count())]
+    headings = [rows[k] for k in range(combo.count()) if combo.itemData(k) is None]
+    assert headings[0] == "Tissue regions"
+    assert not any(combo.model().item(k).isEnabled() for k in range(combo.count()) if combo.itemData(k) is None)
+    assert {combo.itemData(k) for k in range(combo.count())} - {None} == {i.id for i in bench.session.models()}
+    untrained = rows.index("untrained:")
+    assert rows.index(combo.currentText()) < untrained < rows.index("UNet++")
+
+
+def test_an_untrained_model_says_so_and_leads_to_training(bench: Any, tissue: np.ndarray, qtbot: Any) -> None:
+    bench.viewer.add_image(tissue, name="tissue")
+    bench.session.set_mpp(bench.bridge.images.current, 1.0)
+    segment = panel(bench, "Segment")
+    train = button(segment, "Train from your annotations")
+    assert train.isHidden()
+    combo = segment.findChild(ModelCombo)
+    combo.setCurrentIndex(combo.findData("segformer_b0"))
+    combo.activated.emit(combo.currentIndex())
+    assert bench.session.active.is_untrained
+    assert "Untrained: draws random labels" in words(segment)
+    assert button(segment, "Segment").isEnabled()
+    QTest.mouseClick(train, Qt.MouseButton.LeftButton)
+    retrain = panel(bench, "Retrain")
+    qtbot.waitUntil(lambda: not retrain.visibleRegion().isEmpty(), timeout=2000)
+    assert bench.session.active.spec.id == "segformer_b0"
+
+
+def test_the_card_tells_the_cost_of_a_run_and_more_on_demand(ready: Any, qtbot: Any) -> None:
+    segment = panel(ready, "Segment")
+    qtbot.waitUntil(lambda: "of memory on this machine" in words(segment), timeout=20_000)
+    assert "This image takes under 1 s" in words(segment)
+    fold = segment.findChild(QToolButton, "fold")
+    details = next(label for label in segment.findChildren(QLabel) if "GFLOPs" in label.text())
+    assert not details.isVisible()
+    QTest.mouseClick(fold, Qt.MouseButton.LeftButton)
+    assert details.isVisible()
+    for told in ("31.0 million", "768 × 768 px", "867", "BSD-3-Clause", "Tissue regions"):
+        assert told in details.text(), told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size", "is_rough", "told"),
+    [
+        (0.2, 31_000_000, False, "under 1 s and 30 MB"),
+        (75.0, 1_260_000_000, False, "about 1 min 15 s and 1.3 GB"),
+        (75.0, 8_000_000_000, True, "roughly 1 min 15 s and 8.0 GB"),
+    ],
+)
+def test_costs_in_words(seconds: float, size: int, is_rough: bool, told: str) -> None:
+    assert f"takes {told} of memory" in cost_sentence(Estimate(seconds, size, is_rough))
 
 
 def test_controls_have_tooltips_and_fit_their_panel(segmented: Any, qtbot: Any) -> None:

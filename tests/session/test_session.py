@@ -120,8 +120,9 @@ def test_the_time_left_is_known_once_the_model_was_timed(ready: Ready) -> None:
     assert session.estimate(image_id) is None, "a second question starts no second measurement"
     wait(session)
     assert seen == [True]
-    seconds = session.estimate(image_id)
-    assert seconds is not None and 0 < seconds < 30
+    cost = session.estimate(image_id)
+    assert cost is not None and 0 < cost.seconds < 30
+    assert 1e6 < cost.memory_bytes < 1e9
 
 
 def test_cancel_keeps_what_is_done(session: Session, tiny_weights: Path, tmp_path: Path) -> None:
