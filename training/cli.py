@@ -7,9 +7,8 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from napari_histoseg.core.errors import HistosegError, InputError
+from napari_histoseg.core.errors import HistosegError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,18 +35,23 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("dst", type=Path, help="folder of prepared data sets")
     prepare.set_defaults(run=_prepare)
 
+    recipes = commands.add_parser("recipes", help="list what can be trained")
+    recipes.set_defaults(run=_recipes)
+
     fit = commands.add_parser("fit", help="train a recipe")
     fit.add_argument("recipe")
     fit.add_argument("--data", type=Path, required=True, help="folder of prepared data sets")
     fit.add_argument("--out", type=Path, required=True, help="folder of the run")
     fit.add_argument("--set", nargs="+", default=[], metavar="key=value", help="change settings of the plan")
+    fit.add_argument("--device", default="auto", help="auto, cpu or cuda")
     fit.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
     fit.set_defaults(run=_fit)
 
     evaluate = commands.add_parser("evaluate", help="test the weights of a run on images that steered nothing")
     evaluate.add_argument("weights", type=Path, metavar="RUN", help="folder of a run, or a .safetensors file")
     evaluate.add_argument("--data", type=Path, required=True, help="folder of prepared data sets")
-    evaluate.add_argument("--recipe", default="epithelium_unet", help="whose test to run")
+    evaluate.add_argument("--recipe", help="whose test to run; by default the run's own")
+    evaluate.add_argument("--split", default="test", help="another split of the set the run learned from")
     evaluate.add_argument("--write", action="store_true", help="write the numbers on the card of the weights")
     evaluate.set_defaults(run=_evaluate)
     return parser
@@ -70,36 +74,35 @@ def _prepare(args: argparse.Namespace) -> None:
     print(f"{count} images of {dataset.name} are ready in {args.dst / dataset.name}.")
 
 
-def _fit(args: argparse.Namespace) -> None:
-    from training.recipe import get_recipe, make_plan
-    from training.run import read_plan, run_recipe
+def _recipes(args: argparse.Namespace) -> None:
+    from training.recipe import open_recipe, recipe_names
 
-    before = read_plan(args.out) if args.resume else {}
-    plan = make_plan(get_recipe(args.recipe), before | _settings(args.set))
-    weights = run_recipe(args.recipe, plan, data=args.data, out=args.out, resume=args.resume, tell=_tell)
-    print(f"Weights are in {weights.path}.")
+    for name in recipe_names():
+        recipe = open_recipe(name)
+        print(f"{name}: {getattr(recipe.plan, 'title', '')} on {', '.join(recipe.sets)}")
+
+
+def _fit(args: argparse.Namespace) -> None:
+    from training.logs import Console
+    from training.plan import parse_settings
+    from training.recipe import open_recipe
+    from training.run import read_run, run_recipe
+
+    before = read_run(args.out)["plan"] if args.resume else {}
+    recipe = open_recipe(args.recipe, before | parse_settings(args.set))
+    weights = run_recipe(recipe, data=args.data, out=args.out, resume=args.resume, voice=Console(), device=args.device)
+    if weights is not None:
+        print(f"Weights are in {weights.path}.")
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from training.recipe import get_recipe
-    from training.run import find_weights, write_metrics
+    from training.recipe import open_recipe
+    from training.run import find_weights, recipe_of, write_metrics
 
     weights = find_weights(args.weights)
-    numbers = get_recipe(args.recipe).test(weights, args.data)
+    recipe = open_recipe(args.recipe) if args.recipe else recipe_of(args.weights)
+    out = args.weights / "evaluation" if args.weights.is_dir() else None
+    numbers = recipe.test(weights, args.data, split=args.split, out=out)
     if args.write:
         write_metrics(weights, numbers)
     print(json.dumps(numbers, indent=1))
-
-
-def _settings(pairs: Sequence[str]) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise InputError(f"'{pair}' is no setting; write it as key=value.")
-        settings[key] = value
-    return settings
-
-
-def _tell(line: str) -> None:
-    print(line, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,48 @@ from napari_histoseg.jobs.job import run_job
 from napari_histoseg.learning.metrics import Matrix, confusion_matrix, dice, dice_per_image
 from napari_histoseg.models.weights import Weights
 from training.datasets import ebhi, glas
+from training.material import normalised
+from training.plan import Plan, TestSet
 from training.prepared import load
+from training.testing import measure_for
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 """An image (H, W, 3) and where its epithelium is (H, W)."""
+
+
+def evaluate_plan(
+    plan: Plan, weights: Weights, data: Path, *, split: str, out: Path | None, device: str = "auto"
+) -> dict[str, Any]:
+    """Numbers of finished weights on the plan's test sets, or on another split of the set it learned from.
+
+    Parameters
+    ----------
+    plan : Plan
+    weights : Weights
+    data : Path
+        Folder of prepared data sets.
+    split : str
+        ``"test"`` takes the test sets of the plan.
+    out : Path, optional
+        Folder that receives, for each set, the numbers of each image and what was predicted.
+    device : str
+
+    Returns
+    -------
+    dict
+        ``<set>_<number>``.
+    """
+    tests = plan.tests if split == "test" else (TestSet(data=plan.data, split=split),)
+    numbers: dict[str, Any] = {}
+    for test in tests:
+        samples = load(data, test.data)
+        samples = samples if test.split == "all" else samples.where(split=test.split)
+        measure = measure_for(plan, test, weights, device=device)
+        rows = [measure(sample).row for sample in normalised(samples, plan)]
+        for name in rows[0]:
+            values = np.array([row[name] for row in rows])
+            numbers[f"{test.data}_{name}_mean"] = float(np.nanmean(values))
+    return numbers
 
 
 def evaluate_epithelium(weights: Weights, data: Path, *, split: str = "test") -> dict[str, float]:

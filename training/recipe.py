@@ -1,4 +1,7 @@
-"""What a recipe must provide; each recipe of the package is one module in ``training/recipes``."""
+"""What can be trained: each module in ``training/recipes`` holds the experiments of one paper or question.
+
+Most hold them as data: ``EXPERIMENTS``, plans by name. A module may instead bring its own batches and validation.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Protocol, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -26,12 +29,17 @@ from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.optim import Schedule
 from napari_histoseg.models.weights import Weights, WeightsCard
 from training import recipes
+from training.plan import Share, change_plan
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+if TYPE_CHECKING:
+    from training.distributed import World
+    from training.engine import Setup
+
+__all__ = ["BasePlan", "Recipe", "RecipeModule", "Share", "open_recipe", "recipe_names"]
 
 
 class BasePlan(BaseModel):
-    """What every run needs to know; recipes add their own fields and give defaults.
+    """What a module that brings its own batches needs to know; it adds its own fields and gives defaults.
 
     Parameters
     ----------
@@ -64,7 +72,38 @@ class BasePlan(BaseModel):
 
 
 class Recipe(Protocol):
-    """The functions and names of a recipe module."""
+    """Something that can be trained and tested."""
+
+    @property
+    def name(self) -> str:
+        """What `open_recipe` takes."""
+        ...
+
+    @property
+    def plan(self) -> BaseModel:
+        """Everything that decides the result, besides the data."""
+        ...
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Names of the prepared sets that it learns from and is tested on, the first being the one to learn from."""
+        ...
+
+    def set_up(self, data: Path, world: World) -> Setup:
+        """A run of it."""
+        ...
+
+    def card(self) -> WeightsCard:
+        """What is known of the weights before they are tested."""
+        ...
+
+    def test(self, weights: Weights, data: Path, *, split: str, out: Path | None) -> dict[str, Any]:
+        """Numbers of finished weights on a split; ``out`` receives those of each image."""
+        ...
+
+
+class RecipeModule(Protocol):
+    """The functions and names of a module that brings its own batches and validation."""
 
     Plan: type[BasePlan]
 
@@ -97,21 +136,66 @@ class Recipe(Protocol):
         ...
 
 
-def get_recipe(name: str) -> Recipe:
-    """The recipe module of that name; ``InputError`` names the nearest when there is none."""
-    names = [info.name for info in pkgutil.iter_modules(recipes.__path__)]
-    if name not in names:
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(names)}."
-        raise InputError(f"There is no recipe '{name}'; {hint}")
-    return cast(Recipe, importlib.import_module(f"{recipes.__name__}.{name}"))
+def recipe_names() -> list[str]:
+    """What `open_recipe` takes: modules that stand alone, and ``module/experiment`` for each experiment."""
+    names: list[str] = []
+    for info in pkgutil.iter_modules(recipes.__path__):
+        experiments = getattr(_import(info.name), "EXPERIMENTS", None)
+        names += [info.name] if experiments is None else [f"{info.name}/{experiment}" for experiment in experiments]
+    return names
 
 
-def make_plan(recipe: Recipe, settings: Mapping[str, Any]) -> BasePlan:
-    """The recipe's plan with some settings changed; ``InputError`` when one is unknown or out of bounds."""
+def open_recipe(name: str, settings: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of that name with some settings changed.
+
+    Parameters
+    ----------
+    name : str
+        A module of ``training/recipes``, or ``module/experiment``; the module alone means its first experiment.
+    settings : mapping, optional
+
+    Raises
+    ------
+    InputError
+        When there is no such recipe or setting (the nearest is named), or a value is not possible.
+    """
+    module_name, _, experiment = name.partition("/")
+    modules = [info.name for info in pkgutil.iter_modules(recipes.__path__)]
+    if module_name not in modules:
+        raise _unknown("recipe", module_name, modules)
+    module = _import(module_name)
+    experiments = getattr(module, "EXPERIMENTS", None)
+    if experiments is None:
+        if experiment:
+            raise InputError(f"Recipe '{module_name}' has no experiments to choose from; leave out '/{experiment}'.")
+        return _own_way(module_name, module, settings or {})
+    experiment = experiment or next(iter(experiments))
+    if experiment not in experiments:
+        raise _unknown(f"experiment of '{module_name}'", experiment, list(experiments))
+    from training.experiment import Experiment
+
+    return Experiment(f"{module_name}/{experiment}", change_plan(experiments[experiment], settings or {}))
+
+
+def _own_way(name: str, module: ModuleType, settings: Mapping[str, Any]) -> Recipe:
+    from training.module_recipe import ModuleRecipe
+
+    recipe = cast(RecipeModule, module)
     try:
-        return recipe.Plan(**settings)
+        return ModuleRecipe(name, recipe, recipe.Plan(**settings))
     except ValidationError as error:
         first = error.errors()[0]
-        known = ", ".join(recipe.Plan.model_fields)
-        raise InputError(f"Setting '{first['loc'][0]}': {first['msg']}; the settings are {known}.") from None
+        key = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            raise _unknown("setting", key, list(recipe.Plan.model_fields)) from None
+        raise InputError(f"Setting '{key}': {first['msg']}.") from None
+
+
+def _import(name: str) -> ModuleType:
+    return importlib.import_module(f"{recipes.__name__}.{name}")
+
+
+def _unknown(what: str, name: str, known: list[str]) -> InputError:
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(known)}."
+    return InputError(f"There is no {what} '{name}'; {hint}")

@@ -11,6 +11,10 @@ from safetensors.torch import load_file
 
 from napari_histoseg.models.weights import load_state, read_weights
 from training.cli import main
+from training.logs import Silent
+from training.plan import parse_settings
+from training.recipe import open_recipe
+from training.run import run_recipe
 
 _TINY = [
     "width=2",
@@ -59,21 +63,20 @@ def test_fit_writes_weights_with_a_card_and_a_log(finished: Path) -> None:
 
 def test_a_run_stopped_early_and_lengthened_equals_the_whole_one(data: Path, finished: Path, tmp_path: Path) -> None:
     """Stopped before the decay by a shorter plan whose own decay has not begun either."""
-    from training.recipe import get_recipe, make_plan
-    from training.run import run_recipe
 
     class StopError(Exception):
         pass
 
-    def stop_at_six(line: str) -> None:
-        raise StopError
+    class StopAtSeven(Silent):
+        def step(self, done: int, total: int, loss: float) -> None:
+            if done == 7:
+                raise StopError
 
-    recipe = get_recipe("epithelium_unet")
-    plan = make_plan(recipe, dict(pair.split("=") for pair in ["steps=30", *_TINY]))
+    recipe = open_recipe("epithelium_unet", parse_settings(["steps=30", *_TINY]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.run.CHECKPOINT_EVERY_S", -1.0)
+        patch.setattr("training.engine.CHECKPOINT_EVERY_S", -1.0)
         with pytest.raises(StopError):
-            run_recipe("epithelium_unet", plan, data=data, out=tmp_path / "r", resume=False, tell=stop_at_six)
+            run_recipe(recipe, data=data, out=tmp_path / "r", resume=False, voice=StopAtSeven())
     assert fit(data, tmp_path / "r", "--resume", "--set", "steps=12") == 0
     name = "unet-epithelium.safetensors"
     whole, parts = load_file(finished / name), load_file(tmp_path / "r" / name)
@@ -97,7 +100,7 @@ def test_evaluate_prints_and_writes_test_numbers(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "stepz=3"], "Setting 'stepz'"),
+        (["--set", "stepz=3"], "There is no setting 'stepz'; did you mean 'steps'?"),
         (["--set", "steps=0"], "Setting 'steps'"),
         (["--set", "steps"], "write it as key=value"),
         (["--resume"], "holds no run to go on with"),
