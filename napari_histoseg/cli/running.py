@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_histoseg.cli.cell_files import cell_paths, write_found_cells
 from napari_histoseg.cli.console import follow
 from napari_histoseg.cli.manifest import FORMAT, RUN_FILE, RunSettings, versions
 from napari_histoseg.core.atomic import write_json
@@ -21,6 +22,7 @@ from napari_histoseg.core.project import Project
 from napari_histoseg.core.schema import IGNORE, LabelSchema
 from napari_histoseg.io.images import open_image
 from napari_histoseg.io.labels import label_path, write_labels, write_probabilities
+from napari_histoseg.models.registry import get_model
 
 if TYPE_CHECKING:
     from napari_histoseg.inference.predict import Prediction
@@ -38,6 +40,7 @@ class Run:
         self.settings = settings
         self.out = out
         self.schema = LabelSchema(weights.model_id, weights.name, weights.classes)
+        self.has_cells = get_model(weights.model_id).spec.task == "instance"
 
     def predict(
         self, images: Sequence[tuple[str, float | None]], expected: Sequence[dict[str, Any]] | None = None
@@ -98,13 +101,12 @@ class Run:
                 "run them into different folders."
             )
         originals = {Path(ref.path).resolve() for ref in refs if ref.path is not None}
-        for stem in stems:
-            for file_format in self.settings.formats:
-                target = label_path(self.out, stem, file_format)
-                if target.resolve() in originals:
-                    raise InputError(
-                        f"The result would replace the image '{target}'; choose another folder with --out."
-                    )
+        targets = [target for stem in stems for target in self._targets(stem)]
+        for target in targets:
+            if target.resolve() in originals:
+                raise InputError(f"The result would replace the image '{target}'; choose another folder with --out.")
+            if targets.count(target) > 1:
+                raise InputError(f"Two images would both write '{target.name}'; run them into different folders.")
         for ref in refs:
             if ref.mpp is None:
                 raise InputError(f"The µm per pixel of '{ref.name}' is not known; say it with --mpp.")
@@ -112,6 +114,15 @@ class Run:
             if ref.content_id != noted["content_id"]:
                 raise InputError(f"'{ref.name}' does not hold the pixels of the first run any more; bring them back.")
         return stems
+
+    def _targets(self, stem: str) -> list[Path]:
+        """Every file that the results of an image may take."""
+        targets = [label_path(self.out, stem, file_format) for file_format in self.settings.formats]
+        if self.has_cells:
+            targets += cell_paths(self.out, stem)
+        if self.settings.probabilities:
+            targets.append(_probabilities_path(self.out, stem))
+        return targets
 
     def _one(self, ref: ImageRef, stem: str, predictors: Any) -> dict[str, Any]:
         from napari_histoseg.inference.predict import PredictRequest, predict
@@ -126,17 +137,24 @@ class Run:
             tile_px=settings.tile_px,
             overlap=settings.overlap,
             tta=settings.tta,
-            keep_probabilities=settings.probabilities,
+            keep_probabilities=settings.probabilities or self.has_cells,
         )
         result = follow(predict(request, predictors), ref.name)
         if result.labels is None:
             raise ResourceError(f"'{ref.name}' is too large for one label file; choose a region with --roi.")
+        outputs = self._write(result, result.labels, stem, ref)
+        cells: dict[str, Any] = {}
+        if self.has_cells and result.probabilities is not None:
+            table = write_found_cells(self.out, stem, result.probabilities, ref, self.schema)
+            outputs += [path.name for path in cell_paths(self.out, stem)]
+            cells = {"cells": len(table)}
         return {
             "name": ref.name,
             "content_id": ref.content_id,
             "shape": list(ref.shape),
             "mpp": ref.mpp,
-            "outputs": self._write(result, result.labels, stem, ref),
+            "outputs": outputs,
+            **cells,
             "labels_sha256": hashlib.sha256(result.labels.tobytes()).hexdigest(),
             "shares": self._shares(result.labels),
             "seconds": round(result.seconds, 3),
@@ -148,8 +166,8 @@ class Run:
             path = label_path(self.out, stem, file_format)
             write_labels(path, labels, file_format=file_format, schema=self.schema, mpp=ref.mpp)
             written.append(path.name)
-        if result.probabilities is not None:
-            path = self.out / f"{stem}_probabilities.tif"
+        if self.settings.probabilities and result.probabilities is not None:
+            path = _probabilities_path(self.out, stem)
             write_probabilities(path, result.probabilities, schema=self.schema, mpp=ref.mpp)
             written.append(path.name)
         return written
@@ -168,6 +186,10 @@ def open_input(name: str, mpp: float | None) -> ImageRef:
     with Project.open(folder, read_only=True) as project:
         ref = project.image_ref(image_id, open_image)
     return ref if mpp is None else ref.with_mpp(mpp)
+
+
+def _probabilities_path(folder: Path, stem: str) -> Path:
+    return folder / f"{stem}_probabilities.tif"
 
 
 def _lasting(name: str) -> str:

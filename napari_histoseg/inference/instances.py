@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,14 @@ from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cells import CellTable
+from napari_histoseg.jobs.lane import check_cancelled
+from napari_histoseg.core.schema import LabelClass
 
 BACKGROUND = 0
 """Channel of the background; the other channels are classes of cells, and perhaps the border between them."""
+
+BOUNDARY = "boundary"
+"""Name of the class that is no cell but the border between cells that touch."""
 
 _TILE_PX = 2048
 _MARGIN_UM = 40.0
@@ -41,6 +47,11 @@ class InstanceRules:
     opening_um: float = 0.5
     spacing_um: float = 1.5
     smooth_um: float = 0.6
+
+
+def boundary_channel(classes: Sequence[LabelClass]) -> int | None:
+    """Channel of the class named "boundary", if there is one."""
+    return next((k for k, c in enumerate(classes) if c.name == BOUNDARY), None)
 
 
 def instances_from_probabilities(
@@ -76,6 +87,7 @@ def instances_from_probabilities(
     instances = np.zeros(shape, np.int32)
     last = 0
     for core in Box.of_shape(shape).tiles(_TILE_PX):
+        check_cancelled()
         window = core.pad(round(_MARGIN_UM / mpp)).clip(shape)
         cells = split(
             foreground[window.slices], mpp, inside=None if inside is None else inside[window.slices], rules=rules

@@ -117,6 +117,21 @@ def write_probabilities(
     _whole_or_not(path, lambda part: _write_tiff(part, values, schema, mpp))
 
 
+def write_instances(path: Path, instances: NDArray[np.int32], *, mpp: float | None) -> None:
+    """Write an instance map as a TIFF; errors as in `write_labels`.
+
+    Parameters
+    ----------
+    path : Path
+    instances : ndarray of int32, shape (H, W)
+        Number of each object, 0 where there is none; stored as uint32.
+    mpp : float or None
+        µm per pixel.
+    """
+    values = instances.astype(np.uint32)
+    _whole_or_not(path, lambda part: _write_tiff(part, values, None, mpp))
+
+
 def _whole_or_not(path: Path, write: Callable[[Path], None]) -> None:
     part = path.with_name(f".{path.name}.part{os.getpid()}")
     try:
@@ -135,7 +150,7 @@ def _whole_or_not(path: Path, write: Callable[[Path], None]) -> None:
             part.unlink(missing_ok=True)
 
 
-def _write_tiff(path: Path, pixels: NDArray[Any], schema: LabelSchema, mpp: float | None) -> None:
+def _write_tiff(path: Path, pixels: NDArray[Any], schema: LabelSchema | None, mpp: float | None) -> None:
     import tifffile
 
     resolution = {} if mpp is None else {"resolution": (10_000 / mpp, 10_000 / mpp), "resolutionunit": "CENTIMETER"}
@@ -145,7 +160,7 @@ def _write_tiff(path: Path, pixels: NDArray[Any], schema: LabelSchema, mpp: floa
         photometric="minisblack",
         compression="zlib",
         tile=(_TILE_PX, _TILE_PX),
-        description=json.dumps(schema.to_json()),
+        description=None if schema is None else json.dumps(schema.to_json()),
         metadata=None,
         software="napari-histoseg",
         **resolution,
