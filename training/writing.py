@@ -108,8 +108,9 @@ class SetWriter:
         for kind in arrays.keys() & {"labels", "instances"}:
             check_size(arrays[kind], (height, width), f"The {kind} of '{facts['key']}'")
         if "points" in arrays:
-            arrays["points"] = arrays["points"].reshape(-1, 3)
+            arrays["points"] = np.array(arrays["points"]).reshape(-1, 3)
             check_points(arrays["points"], (height, width), f"'{facts['key']}'")
+            arrays["points"][:, :2] = arrays["points"][:, :2].clip(0, (height - 1, width - 1))
             facts["points"] = len(arrays["points"])
         if self.items and arrays.keys() != self._open.keys():
             raise InputError(f"'{facts['key']}' has {', '.join(arrays)}, but images before it {', '.join(self._open)}.")
@@ -152,8 +153,8 @@ def check_size(labels: NDArray[Any], size: tuple[int, int], what: str) -> None:
 
 
 def check_points(points: NDArray[np.float32], size: tuple[int, int], what: str) -> None:
-    """Raise ``InputError`` when a point (y, x, class) lies more than half a pixel outside an image of that size."""
-    inside = ((points[:, :2] >= -0.5) & (points[:, :2] <= np.array(size) - 0.5)).all(axis=1)
+    """Raise ``InputError`` when a point (y, x, class) lies more than a pixel outside an image of that size."""
+    inside = ((points[:, :2] >= -1) & (points[:, :2] <= np.array(size))).all(axis=1)
     if not inside.all():
         y, x, _ = points[~inside][0]
         raise InputError(

@@ -70,11 +70,9 @@ def test_schemas_use_no_key_of_the_tools() -> None:
         assert all(c.key for c in schema.classes[:6])
 
 
-@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=lambda s: s.id)
+@pytest.mark.parametrize("schema", [s for s in SCHEMAS.values() if len(s.classes) <= 8], ids=lambda s: s.id)
 def test_colours_stay_apart_without_red_or_green_cones(schema) -> None:
     """Deuteranopia and protanopia by the matrices of Machado et al. (2009), severity 1."""
-    if len(schema.classes) > 8:
-        pytest.skip("more classes than colours that everyone can tell apart")
     matrices = (
         [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
         [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],

@@ -5,10 +5,24 @@ from __future__ import annotations
 import difflib
 
 from napari_histoseg.core.errors import InputError
-from training.datasets import dsb2018, ebhi, glas, monuseg
+from training.datasets import bcss, breastpathq, crchisto, dsb2018, ebhi, ebhi_regions, glas, monuseg, pairs, pannuke
 from training.datasets.dataset import DataSet
 
-DATASETS: dict[str, DataSet] = {module.DATASET.name: module.DATASET for module in (ebhi, glas, dsb2018, monuseg)}
+DATASETS: dict[str, DataSet] = {
+    dataset.name: dataset
+    for dataset in (
+        ebhi.DATASET,
+        ebhi_regions.DATASET,
+        glas.DATASET,
+        dsb2018.DATASET,
+        monuseg.DATASET,
+        crchisto.DATASET,
+        *bcss.DATASETS,
+        pannuke.DATASET,
+        *breastpathq.DATASETS,
+        pairs.DATASET,
+    )
+}
 
 
 def get_dataset(name: str) -> DataSet:

@@ -104,10 +104,11 @@ def convert(source: Source, writer: SetWriter) -> None:
     """Add every image with its labels."""
     for item in read_index(source):
         image, labels = read_item(source, item)
-        writer.add(_facts(item), image=image, labels=labels)
+        writer.add(facts_of(item), image=image, labels=labels)
 
 
-def _facts(item: Item) -> dict[str, Any]:
+def facts_of(item: Item) -> dict[str, Any]:
+    """What the index of a prepared set says of an image."""
     facts = {"key": item.key, "case_id": item.case_id, "category": item.category}
     return facts | {"group": item.case_id, "split": item.split, "mpp": MPP}
 
