@@ -76,11 +76,11 @@ def rerun(args: argparse.Namespace) -> int:
     manifest = run.predict([(entry["path"], entry["mpp"]) for entry in before.inputs], expected=before.inputs)
     _report(manifest, out, args.json)
     pairs = zip(before.inputs, manifest["inputs"], strict=True)
-    changed = [old["name"] for old, new in pairs if old["labels_sha256"] != new["labels_sha256"]]
+    changed = [old["name"] for old, new in pairs if _digest(old) != _digest(new)]
     if changed:
         then = ", ".join(f"{key} {value}" for key, value in before.versions.items())
         raise InputError(
-            f"The labels of {', '.join(changed)} differ from those of the first run, which used {then} on "
+            f"The results of {', '.join(changed)} differ from those of the first run, which used {then} on "
             f"'{before.settings.device}'; repeat it with the same versions and device."
         )
     return 0
@@ -103,9 +103,20 @@ def _report(manifest: dict[str, Any], out: Path, as_json: bool) -> None:
         print_json({**manifest, "out": str(out), "run": str(out / RUN_FILE)})
         return
     for entry in manifest["inputs"]:
-        shares = ", ".join(f"{name} {share:.1%}" for name, share in entry["shares"].items())
-        print(f"{entry['name']}: {shares} ({entry['seconds']:.1f} s) -> {', '.join(entry['outputs'])}")
+        print(f"{entry['name']}: {_found(entry)} ({entry['seconds']:.1f} s) -> {', '.join(entry['outputs'])}")
     print(f"Written to {out}, with {RUN_FILE}.")
+
+
+def _found(entry: dict[str, Any]) -> str:
+    if "shares" in entry:
+        return ", ".join(f"{name} {share:.1%}" for name, share in entry["shares"].items())
+    score = "no tissue" if entry["score"] is None else f"score {entry['score']:.3f}"
+    return f"{score}, fields {entry['fields']}"
+
+
+def _digest(entry: dict[str, Any]) -> str:
+    """Of the results for one image, labels or scores."""
+    return str(entry.get("labels_sha256", entry.get("scores_sha256")))
 
 
 def _roi(text: str) -> tuple[int, int, int, int]:

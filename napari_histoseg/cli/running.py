@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_histoseg.cli.cell_files import cell_paths, write_found_cells
 from napari_histoseg.cli.console import follow
 from napari_histoseg.cli.manifest import FORMAT, RUN_FILE, RunSettings, versions
+from napari_histoseg.cli.score_files import score_path, write_scores
 from napari_histoseg.core.atomic import write_json
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.errors import InputError, ResourceError
@@ -40,7 +41,9 @@ class Run:
         self.settings = settings
         self.out = out
         self.schema = LabelSchema(weights.model_id, weights.name, weights.classes)
-        self.has_cells = get_model(weights.model_id).spec.task == "instance"
+        task = get_model(weights.model_id).spec.task
+        self.has_cells = task == "instance"
+        self.has_scores = task == "regression"
 
     def predict(
         self, images: Sequence[tuple[str, float | None]], expected: Sequence[dict[str, Any]] | None = None
@@ -93,6 +96,8 @@ class Run:
 
     def _check(self, refs: Sequence[ImageRef], expected: Sequence[dict[str, Any]] | None) -> list[str]:
         """File stems of the results, after everything that can be refused before the work begins."""
+        if self.has_scores:
+            _check_score_settings(self.settings)
         stems = [Path(ref.name).stem for ref in refs]
         doubled = {stem for stem in stems if stems.count(stem) > 1}
         if doubled:
@@ -117,6 +122,8 @@ class Run:
 
     def _targets(self, stem: str) -> list[Path]:
         """Every file that the results of an image may take."""
+        if self.has_scores:
+            return [score_path(self.out, stem)]
         targets = [label_path(self.out, stem, file_format) for file_format in self.settings.formats]
         if self.has_cells:
             targets += cell_paths(self.out, stem)
@@ -125,6 +132,20 @@ class Run:
         return targets
 
     def _one(self, ref: ImageRef, stem: str, predictors: Any) -> dict[str, Any]:
+        found = self._scores(ref, stem, predictors) if self.has_scores else self._labels(ref, stem, predictors)
+        return {"name": ref.name, "content_id": ref.content_id, "shape": list(ref.shape), "mpp": ref.mpp, **found}
+
+    def _scores(self, ref: ImageRef, stem: str, predictors: Any) -> dict[str, Any]:
+        from napari_histoseg.inference.scoring import ScoreRequest, score_fields
+
+        request = ScoreRequest(ref, self.weights.model_id, self.weights, self._boxes(), self.settings.device)
+        result = follow(score_fields(request, predictors), ref.name)
+        return {**write_scores(self.out, stem, result, ref), "seconds": round(result.seconds, 3)}
+
+    def _boxes(self) -> tuple[Box, ...]:
+        return () if self.settings.roi is None else (Box(*self.settings.roi),)
+
+    def _labels(self, ref: ImageRef, stem: str, predictors: Any) -> dict[str, Any]:
         from napari_histoseg.inference.predict import PredictRequest, predict
 
         settings = self.settings
@@ -132,7 +153,7 @@ class Run:
             image=ref,
             model_id=self.weights.model_id,
             weights=self.weights,
-            boxes=() if settings.roi is None else (Box(*settings.roi),),
+            boxes=self._boxes(),
             device=settings.device,
             tile_px=settings.tile_px,
             overlap=settings.overlap,
@@ -149,10 +170,6 @@ class Run:
             outputs += [path.name for path in cell_paths(self.out, stem)]
             cells = {"cells": len(table)}
         return {
-            "name": ref.name,
-            "content_id": ref.content_id,
-            "shape": list(ref.shape),
-            "mpp": ref.mpp,
             "outputs": outputs,
             **cells,
             "labels_sha256": hashlib.sha256(result.labels.tobytes()).hexdigest(),
@@ -186,6 +203,20 @@ def open_input(name: str, mpp: float | None) -> ImageRef:
     with Project.open(folder, read_only=True) as project:
         ref = project.image_ref(image_id, open_image)
     return ref if mpp is None else ref.with_mpp(mpp)
+
+
+def _check_score_settings(settings: RunSettings) -> None:
+    """Raise ``InputError`` for what was asked for and makes no sense where whole fields get one score."""
+    asked = {
+        "--tile": settings.tile_px is not None,
+        "--overlap": settings.overlap is not None,
+        "--tta": settings.tta,
+        "--probabilities": settings.probabilities,
+        "--format": settings.formats != RunSettings().formats,
+    }
+    for option, is_asked in asked.items():
+        if is_asked:
+            raise InputError(f"A model that scores fields of tissue has no {option}; leave it out.")
 
 
 def _probabilities_path(folder: Path, stem: str) -> Path:

@@ -197,7 +197,7 @@ class Plan:
         self.title = spec.title
         self.shape = request.image.shape
         self.grid = ModelGrid(request.image, request.weights.mpp)
-        self.boxes = _checked_boxes(request)
+        self.boxes = checked_boxes(request.image, request.boxes)
         multiple = spec.required_multiple
         side = _side_px(request.tile_px, spec, Intake.of(request.weights).context_px)
         self.pieces: HaloTiles | BlendedTiles
@@ -243,21 +243,22 @@ def _side_px(asked: int | None, spec: ModelSpec, context_px: int) -> int:
                 f"{spec.title} takes tiles of {spec.input_px} px only, not {asked}; leave out the tile size."
             )
         return spec.input_px
+    if asked is not None and asked < _LEAST_TILE_PX:
+        raise InputError(f"A tile of {asked} px is too small; use at least {_LEAST_TILE_PX}.")
     side = asked or spec.tile_px
-    if side < _LEAST_TILE_PX:
-        raise InputError(f"A tile of {side} px is too small; use at least {_LEAST_TILE_PX}.")
     side = max(side - 2 * context_px, _LEAST_CENTRE_PX) if context_px else side
     return side // spec.required_multiple * spec.required_multiple
 
 
-def _checked_boxes(request: PredictRequest) -> tuple[Box, ...]:
-    whole = Box.of_shape(request.image.shape)
-    boxes = request.boxes or (whole,)
+def checked_boxes(image: ImageRef, boxes: tuple[Box, ...]) -> tuple[Box, ...]:
+    """The regions that were asked for, none meaning the whole image; ``InputError`` for one outside of it."""
+    whole = Box.of_shape(image.shape)
+    boxes = boxes or (whole,)
     for box in boxes:
         if box.is_empty or not whole.contains(box):
             raise InputError(
                 f"The region {box.y0},{box.x0},{box.y1},{box.x1} (y0, x0, y1, x1) is not inside "
-                f"'{request.image.name}', which is {whole.height} x {whole.width} px."
+                f"'{image.name}', which is {whole.height} x {whole.width} px."
             )
     return boxes
 
