@@ -303,7 +303,8 @@ def _build(model: RegisteredModel, weights: Weights) -> nn.Module:
 
 def _check_container(data: bytes, name: str) -> None:
     """Raise unless ``data`` is a complete safetensors container; nothing in it is executed."""
-    if data[:4] == b"PK\x03\x04" or data[:1] == b"\x80":
+    # A safetensors file begins with the length of its header, whose first byte may look like a pickle's.
+    if data[8:9] != b"{" and (data[:4] == b"PK\x03\x04" or data[:1] == b"\x80"):
         raise WeightsError(
             f"'{name}' is a pickle or torch archive, which can run code when opened; convert it to safetensors."
         )

@@ -218,6 +218,16 @@ def test_a_pickle_with_a_safetensors_name_is_not_opened(weights: Weights, protoc
     assert not (tmp_path / "exploded").exists()
 
 
+def test_a_header_as_long_as_a_pickle_begins_is_no_pickle(tmp_path: Path, weights: Weights) -> None:
+    assert weights.path is not None
+    data = weights.path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    longer = (size // 256 + 1) * 256 + 0x80
+    weights.path.write_bytes(longer.to_bytes(8, "little") + data[8 : 8 + size].ljust(longer) + data[8 + size :])
+    edit_card(weights, sha256="")
+    load_state(read_weights(weights.path))
+
+
 def test_a_torch_archive_with_a_safetensors_name(weights: Weights) -> None:
     assert weights.path is not None
     torch.save({"a": torch.zeros(1)}, weights.path)

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from napari_histoseg.core.errors import ModelError
 from napari_histoseg.core.schema import LabelClass
+from napari_histoseg.core.schemas import GLANDS, NUCLEI
 from napari_histoseg.models.outputs import NetworkOutput
 from napari_histoseg.models.registry import register
 from napari_histoseg.models.sides import check_square
@@ -28,11 +29,7 @@ FULL = ModelSpec(
     title="Micro-Net-508",
     paper="Bhatt, Podduturi and Yi, after Raza et al. 2019, MedIA",
     task="semantic",
-    classes=(
-        LabelClass(0, "background", "#999999"),
-        LabelClass(1, "gland", "#0072B2"),
-        LabelClass(2, "gland contour", "#E69F00"),
-    ),
+    classes=(*GLANDS.classes, LabelClass(2, "gland contour", "#E69F00")),
     mpp=0.62,
     tile_px=508,
     halo_px=128,
@@ -65,7 +62,7 @@ SMALL = replace(
     title="Micro-Net-252",
     paper="Raza et al. 2019, MedIA",
     task="instance",
-    classes=(LabelClass(0, "background", "#999999"), LabelClass(1, "nucleus", "#0072B2")),
+    classes=NUCLEI.classes,
     mpp=0.25,
     tile_px=252,
     halo_px=64,

@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from napari_histoseg.core.schema import LabelClass
+from napari_histoseg.core.schemas import CANCER_STROMA
 from napari_histoseg.models.registry import register
 from napari_histoseg.models.sides import check_multiple
 from napari_histoseg.models.spec import ModelSpec
@@ -22,11 +22,7 @@ FINAL = ModelSpec(
     title="VGG16-FCN",
     paper="Abdulhamid, transfer learning for cancer and stroma",
     task="semantic",
-    classes=(
-        LabelClass(0, "background", "#999999"),
-        LabelClass(1, "cancer", "#D55E00"),
-        LabelClass(2, "stroma", "#E69F00"),
-    ),
+    classes=CANCER_STROMA.classes,
     mpp=0.5,
     tile_px=720,
     halo_px=32,
