@@ -56,7 +56,7 @@ def _read_masks(source: Source, names: list[str], image: str, size: tuple[int, i
     """One number for each mask file; a pixel of two masks goes to the smaller one."""
     if not names:
         raise InputError(f"{source.path / image} has no 'masks/*.png' beside its folder; {source.help}")
-    masks = [source.read_mask(name) > 0 for name in names]
+    masks = [source.read_image(name).max(axis=-1) > 0 for name in names]
     for name, mask in zip(names, masks, strict=True):
         check_size(mask, size, f"The mask '{name}'")
     instances = np.zeros(size, np.int32)

@@ -75,7 +75,7 @@ def _case(key: str) -> str:
 def read_item(source: Source, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Pixels (224, 224, 3) and labels (224, 224) of one image."""
     image = source.read_image(item.image)
-    mask = source.read_mask(item.mask) > 0
+    mask = source.read_image(item.mask).max(axis=-1) > 0
     if image.shape[:2] != (SIDE_PX, SIDE_PX) or mask.shape != (SIDE_PX, SIDE_PX):
         raise InputError(f"EBHI-Seg image '{item.key}' is {image.shape[:2]}, not 224 x 224; download the set again.")
     glass = is_empty_glass(Image.fromarray(image))
