@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.image import image_from_array
 from napari_histoseg.inference.predict import Predictors, PredictRequest, predict
 from napari_histoseg.jobs.job import run_job
@@ -18,7 +19,8 @@ from training.datasets import ebhi, glas
 from training.material import normalised
 from training.plan import Plan, TestSet
 from training.prepared import load
-from training.testing import measure_for
+from training.results import Result, set_name, write_prediction, write_result
+from training.testing import Tester
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 """An image (H, W, 3) and where its epithelium is (H, W)."""
@@ -49,14 +51,35 @@ def evaluate_plan(
     tests = plan.tests if split == "test" else (TestSet(data=plan.data, split=split),)
     numbers: dict[str, Any] = {}
     for test in tests:
-        samples = load(data, test.data)
-        samples = samples if test.split == "all" else samples.where(split=test.split)
-        measure = measure_for(plan, test, weights, device=device)
-        rows = [measure(sample).row for sample in normalised(samples, plan)]
-        for name in rows[0]:
-            values = np.array([row[name] for row in rows])
-            numbers[f"{test.data}_{name}_mean"] = float(np.nanmean(values))
+        result = evaluate_set(plan, test, weights, data, out=out, device=device)
+        numbers |= {f"{result.name}_{name}": value for name, value in result.numbers().items()}
+        numbers |= {f"{result.name}_by_{fact}": result.by(fact) for fact in result.groupings()}
     return numbers
+
+
+def evaluate_set(
+    plan: Plan, test: TestSet, weights: Weights, data: Path, *, out: Path | None, device: str = "auto"
+) -> Result:
+    """Test finished weights on one set; arguments as for `evaluate_plan`."""
+    samples = load(data, test.data)
+    samples = samples if test.split == "all" else samples.where(split=test.split)
+    if not len(samples):
+        raise InputError(f"Set '{test.data}' has no images of the split '{test.split}'.")
+    tester = Tester(plan, test, weights, device=device)
+    folder = None if out is None else out / set_name(test.data, test.split)
+    facts, rows, total = [], [], None
+    for sample in normalised(samples, plan):
+        measured = tester(sample)
+        facts.append(sample.facts)
+        rows.append(measured.row)
+        if measured.matrix is not None:
+            total = measured.matrix if total is None else total + measured.matrix
+        if folder is not None and measured.found is not None:
+            write_prediction(folder, str(sample.facts["key"]), measured.found)
+    result = Result(test.data, test.split, tester.classes, tuple(facts), tuple(rows), total, folder)
+    if folder is not None:
+        write_result(result, folder)
+    return result
 
 
 def evaluate_epithelium(weights: Weights, data: Path, *, split: str = "test") -> dict[str, float]:

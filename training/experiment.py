@@ -40,7 +40,8 @@ from training.engine import BeforeStep, Setup
 from training.evaluation import evaluate_plan
 from training.material import Picture, Tiles, classes_of, training_and_validation
 from training.plan import Plan
-from training.validation import validate_classes
+from training.starting import take_over
+from training.validation import for_centre, validator
 
 _WEIGHTED = ("cross_entropy", "focal")
 
@@ -85,12 +86,13 @@ def set_up(plan: Plan, data: Path, world: World) -> Setup:
         raise InputError(f"A batch of {plan.batch_size} cannot be shared by {world.size} processes; change batch_size.")
     teach, steer = training_and_validation(plan, data)
     tiles = Tiles(teach, plan.tile_px or plan.crop_px, plan.stride_px, plan.max_ignore)
+    if not plan.crop_px and len(tiles.sizes) > 1:
+        raise InputError(f"The images of '{plan.data}' differ in size; set crop_px or tile_px.")
     batches = Batches(tiles, plan, augmentation(plan), world)
     per_epoch = batches.steps_per_epoch
     steps = plan.steps or plan.epochs * per_epoch
     model = build(plan)
     freeze(model, plan.freeze)
-    names = tuple(c.name for c in classes_of(plan))
     loss = make_loss(plan, teach, per_epoch)
     return Setup(
         model=model,
@@ -99,10 +101,10 @@ def set_up(plan: Plan, data: Path, world: World) -> Setup:
         batches=batches.from_step,
         parts=plan.accumulate,
         most_parts=plan.accumulate * plan.batch_size,
-        loss=loss,
+        loss=for_centre(loss, plan),
         make_optimizer=lambda network: build_optimizer(plan, network),
         control=make_control(plan, steps, per_epoch),
-        validate=validate_classes(plan, Tiles(steer, plan.crop_px or plan.tile_px), loss, names),
+        validate=validator(plan, Tiles(steer, plan.crop_px or plan.tile_px), loss),
         before_step=_before_step(plan, loss, per_epoch),
         average=plan.average,
         clip_norm=plan.clip_norm or None,
@@ -114,7 +116,10 @@ def build(plan: Plan) -> nn.Module:
     """The plan's network with random weights from its seed, or those to start with."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
-        return get_model(plan.model).build(len(classes_of(plan)), **plan.variant)
+        network = get_model(plan.model).build(len(classes_of(plan)), **plan.variant)
+    if plan.start:
+        take_over(network, plan.start)
+    return network
 
 
 def make_loss(plan: Plan, teach: list[Picture], steps_per_epoch: int) -> Objective:

@@ -82,8 +82,13 @@ def pictures(prepared: Prepared, plan: Plan) -> Iterator[Picture]:
         mpp = sample.facts.get("mpp")
         if plan.mpp and mpp and abs(mpp / plan.mpp - 1) > 0.02:
             image, truth = _resample(image, truth, mpp / plan.mpp)
-        facts = sample.facts
-        yield Picture(facts["key"], facts["group"], image, truth, float(facts.get("score", "nan")))
+        score = true_score(sample, plan) if plan.target == "score" else float("nan")
+        yield Picture(sample.facts["key"], sample.facts["group"], image, truth, score)
+
+
+def true_score(sample: Sample, plan: Plan) -> float:
+    """The number of an image that a regression should give."""
+    return float(sample.facts.get("score", "nan"))
 
 
 def normalised(prepared: Prepared, plan: Plan) -> Iterator[Sample]:

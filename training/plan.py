@@ -41,6 +41,8 @@ class TestSet(BaseModel):
         ``"test"`` and others as the set has them; ``"all"`` takes it whole.
     schema_id : str
         Label schema of the set; empty where it is that of the plan.
+    objects : {"", "nuclei", "glands"}
+        What the instances of the set are, where single objects are compared besides classes.
     regroup : mapping of str to tuple of str
         Where the set has other classes than the network: class of the set to the network's classes that count as it.
     """
@@ -51,6 +53,7 @@ class TestSet(BaseModel):
     data: str
     split: str = "test"
     schema_id: str = ""
+    objects: Literal["", "nuclei", "glands"] = ""
     regroup: dict[str, tuple[str, ...]] = {}
 
 

@@ -105,7 +105,7 @@ def write_metrics(weights: Weights, numbers: Mapping[str, Any]) -> None:
     """Put the test numbers of weights on their card."""
     if weights.path is None:
         raise InputError(f"Weights '{weights.name}' have no file and so no card to write on.")
-    rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in numbers.items()}
+    rounded = {name: round(value, 4) for name, value in numbers.items() if isinstance(value, int | float)}
     write_json(weights.path.with_suffix(".json"), replace(weights.card, metrics=rounded).to_json())
 
 

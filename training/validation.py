@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.fit import Loss
 from napari_histoseg.learning.metrics import confusion_matrix, dice, mean_iou, overall_accuracy
 from napari_histoseg.models.outputs import main_output
 from training.batches import join, one
-from training.material import Tiles
+from training.material import Tiles, classes_of
 from training.plan import Plan
 
 Validate = Callable[[nn.Module], dict[str, float]]
 
 
-def validate_classes(plan: Plan, tiles: Tiles, loss: Loss, names: tuple[str, ...]) -> Validate:
-    """A function that gives ``val_loss``, ``accuracy``, ``mean_iou``, ``mean_dice`` and ``dice_<class>`` of all pixels.
+def for_centre(loss: Loss, plan: Plan) -> Loss:
+    """The loss where the network answers for the centre of its input only (``variant.context_margin``)."""
+    margin = int(plan.variant.get("context_margin", 0))
+    if not margin:
+        return loss
+    return lambda output, batch: loss(output, _centre(batch, margin))
+
+
+def _centre(batch: Batch, margin_px: int) -> Batch:
+    cut = (..., slice(margin_px, -margin_px), slice(margin_px, -margin_px))
+    weight = None if batch.weight is None else batch.weight[cut]
+    return replace(batch, image=batch.image[cut], labels=batch.labels[cut], weight=weight)
+
+
+def validator(plan: Plan, tiles: Tiles, loss: Loss) -> Validate:
+    """A function that gives the numbers of a network in evaluation mode.
 
     Parameters
     ----------
@@ -28,26 +44,46 @@ def validate_classes(plan: Plan, tiles: Tiles, loss: Loss, names: tuple[str, ...
     tiles : Tiles
         Of the validation images.
     loss : callable
-    names : tuple of str
-        Of the classes, in the order of the channels.
-    """
+        ``val_loss`` is its mean over the images.
 
-    def validate(model: nn.Module) -> dict[str, float]:
+    Returns
+    -------
+    callable
+        For classes it gives ``accuracy``, ``mean_iou``, ``mean_dice`` and ``dice_<class>`` of all pixels; for scores
+        ``l1``.
+    """
+    names = [c.name.replace(" ", "_") for c in classes_of(plan)]
+    margin = int(plan.variant.get("context_margin", 0))
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        device = next(network.parameters()).device
+        total, differences = 0.0, []
         matrix = np.zeros((len(names), len(names)), np.int64)
-        losses = []
-        for batch in _in_order(tiles, plan, next(model.parameters()).device):
-            output = model(batch.image)
-            losses += [float(loss(output, batch))] * len(batch.image)
-            found = main_output(output).argmax(dim=1).cpu().numpy()
-            margin = (batch.labels.shape[-1] - found.shape[-1]) // 2
-            truth = batch.labels[:, margin : margin + found.shape[-2], margin : margin + found.shape[-1]]
-            matrix += confusion_matrix(truth.cpu().numpy(), found, num_classes=len(names))
-        of_class = dice(matrix)
-        numbers = {"val_loss": float(np.mean(losses)), "accuracy": overall_accuracy(matrix)}
-        numbers |= {"mean_iou": mean_iou(matrix), "mean_dice": float(np.nanmean(of_class))}
-        return numbers | {f"dice_{n.replace(' ', '_')}": float(v) for n, v in zip(names, of_class, strict=True)}
+        for whole in _in_order(tiles, plan, device):
+            output = main_output(network(whole.image))
+            batch = _centre(whole, margin) if margin else whole
+            total += float(loss(output, batch)) * len(output)
+            if batch.score is not None and plan.target == "score":
+                differences += (output - batch.score).abs().tolist()
+            else:
+                matrix += confusion_matrix(_numbers(batch.labels), _numbers(output.argmax(1)), num_classes=len(names))
+        numbers = {"val_loss": total / len(tiles)}
+        if differences:
+            return numbers | {"l1": float(np.nanmean(differences))}
+        return numbers | _of_classes(matrix, names)
 
     return validate
+
+
+def _of_classes(matrix: Any, names: list[str]) -> dict[str, float]:
+    of_class = dice(matrix)
+    numbers = {"accuracy": overall_accuracy(matrix), "mean_iou": mean_iou(matrix)}
+    numbers["mean_dice"] = float(np.nanmean(of_class)) if np.isfinite(of_class).any() else float("nan")
+    return numbers | {f"dice_{name}": float(value) for name, value in zip(names, of_class, strict=True)}
+
+
+def _numbers(labels: Tensor) -> Any:
+    return labels.cpu().numpy()
 
 
 def _in_order(tiles: Tiles, plan: Plan, device: torch.device) -> Iterator[Batch]:
