@@ -16,11 +16,17 @@ from napari_histoseg.learning.metrics import (
     confusion_matrix,
     dice,
     dice_per_image,
+    foreground_averages,
+    foreground_matrix,
+    hard_auc,
     iou,
     mean_iou,
     overall_accuracy,
     pixel_accuracy,
+    release_auc,
+    spread,
 )
+from napari_histoseg.learning.metrics_auc import auc_per_class
 
 # Confusion matrices published for focal losses of three strengths, with the accuracies and mean IoU that follow.
 PUBLISHED = {
@@ -92,3 +98,62 @@ def test_wrong_input_is_refused() -> None:
         confusion_matrix(np.zeros((2, 2), int), np.zeros((2, 3), int), num_classes=2)
     with pytest.raises(InputError, match="outside 0 to 1"):
         confusion_matrix(np.zeros((1, 1), int), np.full((1, 1), 2), num_classes=2)
+
+
+def test_averages_without_background_are_pooled_and_plain() -> None:
+    rng = np.random.default_rng(1)
+    truth, prediction = rng.choice(4, (2, 64, 64), p=[0.6, 0.3, 0.08, 0.02])
+    prediction = np.where(rng.random((64, 64)) < 0.7, truth, prediction)
+    matrix = confusion_matrix(truth, prediction, num_classes=4)
+    averages = foreground_averages(matrix)
+    shared = sum(((truth == k) & (prediction == k)).sum() for k in (1, 2, 3))
+    either = sum(((truth == k) | (prediction == k)).sum() for k in (1, 2, 3))
+    assert averages.micro_iou == pytest.approx(shared / either)
+    assert averages.micro_dice == pytest.approx(2 * averages.micro_iou / (1 + averages.micro_iou))
+    assert averages.macro_iou == pytest.approx(iou(matrix)[1:].mean())
+    assert averages.macro_dice == pytest.approx(dice(matrix)[1:].mean())
+    assert averages.micro_iou != pytest.approx(averages.macro_iou, abs=0.02)
+    assert math.isnan(foreground_averages(np.diag([5, 0, 0])).micro_iou)
+
+
+def test_foreground_against_background() -> None:
+    rng = np.random.default_rng(2)
+    truth, prediction = rng.integers(0, 4, (2, 32, 32))
+    matrix = foreground_matrix(confusion_matrix(truth, prediction, num_classes=4), background=2)
+    expected = confusion_matrix((truth != 2).astype(int), (prediction != 2).astype(int), num_classes=2)
+    assert (matrix == expected).all()
+
+
+def test_auc_is_torchmetrics_and_skips_classes_that_are_absent_or_everywhere() -> None:
+    rng = np.random.default_rng(3)
+    truth = rng.integers(0, 3, (20, 20))
+    truth[:2] = IGNORE
+    scores = np.round(rng.random((4, 20, 20)) + 0.3 * (truth == np.arange(4)[:, None, None]), 1) / 2  # with ties
+    areas = auc_per_class(truth, scores)
+    known = truth != IGNORE
+    for k in range(3):
+        expected = reference.binary_auroc(
+            torch.from_numpy(scores[k][known]), torch.from_numpy(truth[known] == k).long()
+        )
+        assert areas[k] == pytest.approx(expected.item(), abs=1e-6)
+    assert math.isnan(areas[3])
+    assert np.isnan(auc_per_class(np.zeros((4, 4), int), rng.random((2, 4, 4)))).all()
+    with pytest.raises(InputError, match="differ in size"):
+        auc_per_class(truth, scores[:, :5])
+
+
+def test_auc_of_hard_labels_is_the_auc_of_one_hot_scores() -> None:
+    rng = np.random.default_rng(4)
+    truth, prediction = rng.integers(0, 3, (2, 20, 20))
+    prediction[prediction == 2] = 0
+    matrix = confusion_matrix(truth, prediction, num_classes=4)
+    one_hot = (prediction == np.arange(4)[:, None, None]).astype(float)
+    assert hard_auc(matrix) == pytest.approx(auc_per_class(truth, one_hot), nan_ok=True)
+    assert hard_auc(matrix)[2] == 0.5
+    assert release_auc(matrix)[2] == 0.0 and release_auc(matrix)[1] == hard_auc(matrix)[1]
+    assert math.isnan(release_auc(matrix)[3])
+
+
+def test_spread_leaves_nan_out() -> None:
+    assert spread([1.0, math.nan, 3.0]) == spread([1.0, 3.0])
+    assert spread([math.nan]).n == 0
