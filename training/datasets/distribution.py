@@ -67,7 +67,7 @@ def code_distribution(prepared: Prepared) -> Distribution | None:
     rows: Sequence[list[int]] = [item["codes"] for item in prepared.items if "codes" in item]
     if not rows:
         return None
-    counts = np.sum(rows, axis=0, dtype=np.int64)
+    counts: NDArray[np.int64] = np.array(rows, np.int64).sum(axis=0)
     return _of_counts(counts, BCSS22, int(counts[BCSS_OUTSIDE]))
 
 

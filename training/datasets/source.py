@@ -46,6 +46,10 @@ class Source:
             found = [p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file()]
         return tuple(sorted(n for n in found if not any(part.startswith((".", "__MACOSX")) for part in n.split("/"))))
 
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.names)
+
     def find(self, pattern: str) -> list[str]:
         """Files whose path ends like ``pattern`` (``masks/*.png``), in alphabetic order; case does not matter."""
         return [name for name in self.names if PurePosixPath(name.lower()).match(pattern.lower())]
@@ -62,10 +66,9 @@ class Source:
         return self.need(pattern)[0]
 
     def partner(self, name: str, candidates: Sequence[str], what: str) -> str:
-        """The only file of ``candidates``; ``InputError`` says that ``name`` has no ``what`` when none is there."""
-        known = set(self.names)
+        """The first of ``candidates`` that is there; ``InputError`` says that ``name`` has no ``what`` when none is."""
         for candidate in candidates:
-            if candidate in known:
+            if candidate in self._known:
                 return candidate
         raise InputError(f"{self.path / name} has no {what} ('{candidates[0]}' is missing); {self.help}")
 
