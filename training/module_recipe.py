@@ -30,7 +30,7 @@ class ModuleRecipe:
 
     @property
     def sets(self) -> tuple[str, ...]:
-        return ("ebhi", "glas")
+        return self.module.SETS
 
     def set_up(self, data: Path, world: World) -> Setup:
         if world.size > 1:

@@ -105,6 +105,7 @@ class Recipe(Protocol):
 class RecipeModule(Protocol):
     """The functions and names of a module that brings its own batches and validation."""
 
+    SETS: tuple[str, ...]
     Plan: type[BasePlan]
 
     def build(self, plan: Any) -> nn.Module:
@@ -131,7 +132,7 @@ class RecipeModule(Protocol):
         """What is known of the weights before they are tested."""
         ...
 
-    def test(self, weights: Weights, data: Path) -> dict[str, float]:
+    def test(self, weights: Weights, data: Path) -> dict[str, Any]:
         """Numbers of finished weights on images that steered nothing."""
         ...
 

@@ -24,6 +24,7 @@ from training.datasets import ebhi
 from training.evaluation import evaluate_epithelium
 from training.recipe import BasePlan, Share
 
+SETS = ("ebhi", "glas")
 CLASSES = len(EPITHELIUM.classes)
 _SETTLE_WARMUP = 50
 
