@@ -136,7 +136,7 @@ def validate(model: nn.Module, data: Path) -> dict[str, float]:
             found = model(_batch([painting]).image).argmax(dim=1)[0].numpy()
         total += confusion_matrix(painting.labels, found, num_classes=len(CLASSES))
     is_nucleus = np.array([[1, 0], [0, 1], [0, 1]])
-    return {"dice_nucleus": float(dice(is_nucleus.T @ total @ is_nucleus)[1]), "mean_iou": mean_iou(total)}
+    return {"dice_mean": float(dice(is_nucleus.T @ total @ is_nucleus)[1]), "mean_iou": mean_iou(total)}
 
 
 def test(weights: Weights, data: Path) -> dict[str, Any]:
