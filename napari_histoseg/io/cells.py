@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_histoseg.core.atomic import write_bytes
 from napari_histoseg.core.cells import CellTable
 from napari_histoseg.core.errors import InputError, ResourceError
-from napari_histoseg.core.schema import LabelSchema
+from napari_histoseg.core.schema import IGNORE, LabelSchema
 
 COLUMNS = ("id", "class", "x", "y", "area_um2", "score", "haematoxylin")
 """Columns of the table of cells."""
@@ -47,7 +47,7 @@ def write_cells(path: Path, cells: CellTable, schema: LabelSchema) -> None:
     ResourceError
         When the disk is full or the folder cannot be written.
     """
-    names = {c.id: c.name for c in schema.classes}
+    names = {IGNORE: "unknown"} | {c.id: c.name for c in schema.classes}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
