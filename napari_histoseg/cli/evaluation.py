@@ -45,7 +45,7 @@ def evaluate(args: argparse.Namespace) -> int:
     """Compare predicted with true labels; pixels without a class in either (255) do not count."""
     pairs = _pairs(args.pred, args.truth)
     schema = None if args.schema is None else get_schema(args.schema)
-    labels = [(name, read_labels(truth), read_labels(pred)) for name, pred, truth in pairs]
+    labels = [(name, read_labels(truth, schema), read_labels(pred, schema)) for name, pred, truth in pairs]
     ids = sorted(set().union(*(np.unique(a).tolist() + np.unique(b).tolist() for _, a, b in labels)) - {IGNORE})
     if schema is not None:
         for name, truth, pred in labels:

@@ -81,8 +81,8 @@ def project_info(args: argparse.Namespace) -> int:
 
 def project_import(args: argparse.Namespace) -> int:
     """Bring a label file in, as vouched-for truth or as a proposal."""
-    labels = read_labels(args.labels)
     with Project.open(args.project) as opened:
+        labels = read_labels(args.labels, opened.schema)
         entry = find_image(opened, args.image)
         if labels.shape != entry.shape:
             raise InputError(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_histoseg.core.errors import InputError, ResourceError
 from napari_histoseg.core.schema import IGNORE, LabelSchema
+from napari_histoseg.io.colors import labels_in_colors
 
 LABEL_FORMATS = ("tif", "ome-zarr", "png", "geojson")
 """Formats of ``write_labels``."""
@@ -22,8 +23,14 @@ _SUFFIXES = {"tif": ".tif", "ome-zarr": ".ome.zarr", "png": ".png", "geojson": "
 _TILE_PX = 512
 
 
-def read_labels(path: str | Path) -> NDArray[np.uint8]:
+def read_labels(path: str | Path, schema: LabelSchema | None = None) -> NDArray[np.uint8]:
     """Label values of a TIFF, PNG or BMP mask; a palette is not resolved, since its indices are the values.
+
+    Parameters
+    ----------
+    path : path
+    schema : LabelSchema, optional
+        Classes whose colours, its own or those of a published palette, a colour image is read by.
 
     Returns
     -------
@@ -32,12 +39,15 @@ def read_labels(path: str | Path) -> NDArray[np.uint8]:
     Raises
     ------
     InputError
-        For colour images, values above 255, fractions and files that cannot be read.
+        For colour images without a schema or in other colours, values above 255, fractions and files that cannot be
+        read.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no label file '{path}'; check the name.")
     values = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_raster(path)
+    if schema is not None and values.ndim == 3 and values.shape[2] in (3, 4) and values.dtype == np.uint8:
+        return labels_in_colors(values, schema, f"'{path}'")
     if values.ndim != 2:
         raise InputError(
             f"'{path}' has shape {values.shape}; a label file holds one number per pixel, so export class numbers "

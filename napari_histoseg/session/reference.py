@@ -44,7 +44,7 @@ def reference_images(folder: Path, schema: LabelSchema, mpp: float | None = None
         label_file = next((candidate for candidate in labelled if candidate.is_file()), None)
         if path.suffix.lower() not in IMAGE_SUFFIXES or label_file is None:
             continue
-        labels = read_labels(label_file)
+        labels = read_labels(label_file, schema)
         schema.check(labels, f"'{label_file}'")
         ref = open_image(path)
         if ref.mpp is None and mpp is not None:
