@@ -14,6 +14,7 @@ COMMANDS = {
     "models": ("models", "list models and weights"),
     "predict": ("prediction", "segment images into label files"),
     "rerun": ("prediction", "repeat a run exactly"),
+    "cells": ("cells", "grow points into cells"),
     "project": ("projects", "make, look into, fill and export projects"),
     "finetune": ("retraining", "retrain on the edits of a project"),
     "revisions": ("retraining", "list and activate the retrained models of a project"),

@@ -76,3 +76,77 @@ def test_two_images_that_would_write_the_same_file_are_refused(
     assert run("predict", other, *predict_words(nuclei, tmp_path / "out")[1:]) == 1
     assert "both write 'nuclei_instances.tif'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def points(tmp_path: Path) -> Path:
+    """One point for each disk, of two classes."""
+    path = tmp_path / "points.csv"
+    kinds = ["tumour", "lymphocyte", "tumour", "tumour", "lymphocyte"]
+    path.write_text("x,y,class\n" + "".join(f"{x},{y},{k}\n" for (y, x), k in zip(PLACES, kinds, strict=True)))
+    return path
+
+
+@pytest.mark.parametrize("mode", ["marker", "contour"])
+def test_cells_grow_from_points(
+    nuclei: Path, points: Path, tmp_path: Path, mode: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    points.write_text(points.read_text() + "500,20,tumour\n")
+    assert run("cells", nuclei, "--points", points, "--mode", mode, "--mpp", "0.25", "--out", out, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["points"], told["cells"], told["outside"], told["doubled"]) == (6, 5, 1, 0)
+    assert told["per_class"] == {"tumour": 3, "lymphocyte": 2}
+    labels, instances = read_labels(out / "nuclei.tif"), tifffile.imread(out / "nuclei_instances.tif")
+    assert [labels[place] for place in PLACES] == [1, 2, 1, 1, 2]
+    assert [instances[place] for place in PLACES] == [1, 2, 3, 4, 5]
+    rows = rows_of(out / "nuclei_cells.csv")
+    assert [row["class"] for row in rows] == ["tumour", "lymphocyte", "tumour", "tumour", "lymphocyte"]
+    assert all(float(row["area_um2"]) == pytest.approx(np.pi * 2.5**2, rel=0.25) for row in rows)
+
+
+def test_a_schema_gives_the_numbers(nuclei: Path, points: Path, tmp_path: Path) -> None:
+    points.write_text("x,y,class\n30,30,malignant\n90,30,lymphocyte\n")
+    out = tmp_path / "out"
+    words = ["cells", nuclei, "--points", points, "--mpp", "0.25", "--out", out]
+    assert run(*words, "--schema", "cellularity", "--unlabelled", "ignore") == 0
+    labels = read_labels(out / "nuclei.tif")
+    assert (labels[30, 30], labels[30, 90], labels[120, 120], labels[60, 120]) == (3, 1, 255, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x,y\n1,2\n", "has no column 'class'"),
+        ("x,y,class\n1,2,a\n1,two,a\n", "Line 3 of"),
+        ("x,y,class\n1,nan,a\n", "Line 2 of"),
+        ("x,y,class\n1,2,\n", "Line 2 of"),
+        ("x,y,class\n", "holds no points"),
+        ("x,y,class\n1,2,background\n", "class 0"),
+    ],
+)
+def test_what_is_no_list_of_points_is_refused(
+    nuclei: Path, tmp_path: Path, text: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text(text)
+    assert run("cells", nuclei, "--points", path, "--mpp", "0.25", "--out", tmp_path / "out") == 1
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_misspelt_class_is_answered_with_the_near_one(
+    nuclei: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text("x,y,class\n30,30,malignent\n")
+    words = ["cells", nuclei, "--points", path, "--mpp", "0.25", "--out", tmp_path / "out"]
+    assert run(*words, "--schema", "cellularity") == 1
+    assert "did you mean 'malignant'?" in capsys.readouterr().err
+
+
+def test_the_resolution_must_be_known(
+    nuclei: Path, points: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("cells", nuclei, "--points", points, "--out", tmp_path / "out") == 1
+    assert "--mpp" in capsys.readouterr().err
