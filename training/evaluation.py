@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_histoseg.core.errors import InputError
-from napari_histoseg.core.image import image_from_array
-from napari_histoseg.inference.predict import Predictors, PredictRequest, predict
-from napari_histoseg.jobs.job import run_job
-from napari_histoseg.learning.metrics import Matrix, confusion_matrix, dice, dice_per_image
 from napari_histoseg.models.weights import Weights
-from training.datasets import ebhi, glas
 from training.material import normalised
 from training.plan import Plan, TestSet
 from training.prepared import load
 from training.results import Result, set_name, write_prediction, write_result
 from training.testing import Tester
 
-Pair = tuple[NDArray[np.uint8], NDArray[np.bool_]]
-"""An image (H, W, 3) and where its epithelium is (H, W)."""
+GLAS_AS_EPITHELIUM = TestSet(
+    data="glas",
+    split="all",
+    schema_id="glands",
+    objects="glands",
+    regroup={"gland": ("epithelium",), "background": ("background", "other tissue")},
+)
+"""GlaS for networks that know epithelium: another scanner, another magnification."""
 
 
 def evaluate_plan(
@@ -82,52 +79,40 @@ def evaluate_set(
     return result
 
 
-def evaluate_epithelium(weights: Weights, data: Path, *, split: str = "test") -> dict[str, float]:
+def evaluate_epithelium(
+    weights: Weights, data: Path, *, split: str = "test", out: Path | None = None
+) -> dict[str, Any]:
     """Dice of the class ``epithelium``, in each image of a split of EBHI-Seg and of GlaS.
 
     Parameters
     ----------
     weights : Weights
-        With a class of that name.
+        With the classes of the schema ``epithelium``.
     data : Path
         Folder with the prepared sets ``ebhi`` and ``glas``.
     split : str
         Of EBHI-Seg; GlaS is never trained on and always taken whole.
+    out : Path, optional
+        As for `evaluate_plan`.
 
     Returns
     -------
-    dict of str to float
+    dict
         For both sets ``<set>_dice_mean``, ``_dice_sd`` (population) and ``_n`` over the images that hold epithelium,
-        and ``<set>_dice_pooled`` over all pixels.
+        ``<set>_dice_pooled`` over all pixels, and for EBHI-Seg ``<set>_by_diagnosis``.
     """
-    predictors = Predictors()
-    sets = {f"ebhi_{split}": (_ebhi_pairs(data, split), ebhi.MPP), "glas": (_glas_pairs(data), glas.MPP)}
-    numbers: dict[str, float] = {}
-    for name, (pairs, mpp) in sets.items():
-        matrices = [_confusion(image, truth, mpp, weights, predictors) for image, truth in pairs]
-        spread = dice_per_image(matrices, 1)
-        pooled = float(dice(np.sum(matrices, axis=0))[1])
-        numbers |= {f"{name}_dice_mean": spread.mean, f"{name}_dice_sd": spread.sd, f"{name}_n": spread.n}
-        numbers[f"{name}_dice_pooled"] = pooled
+    tests = {"epithelium": TestSet(data="ebhi", split=split), "gland": GLAS_AS_EPITHELIUM}
+    plan = Plan(title="", model=weights.model_id, data="ebhi", schema_id="epithelium")
+    numbers: dict[str, Any] = {}
+    for name, test in tests.items():
+        result = evaluate_set(plan, test, weights, data, out=out, device="cpu")
+        own = result.numbers()
+        numbers |= {f"{result.name}_dice_{key}": own[f"dice_{name}_{key}"] for key in ("mean", "sd")}
+        numbers[f"{result.name}_n"] = own[f"dice_{name}_n"]
+        numbers[f"{result.name}_dice_pooled"] = own[f"pooled_dice_{name}"]
+        if test.data == "ebhi":
+            by = result.by("category")
+            numbers[f"{result.name}_by_diagnosis"] = {
+                k: {"dice": v["dice epithelium"], "n": v["n"]} for k, v in by.items()
+            }
     return numbers
-
-
-def _confusion(
-    image: NDArray[np.uint8], truth: NDArray[np.bool_], mpp: float, weights: Weights, predictors: Predictors
-) -> Matrix:
-    reference = image_from_array(image, name="test image", mpp=mpp)
-    request = PredictRequest(reference, weights.model_id, weights, device="cpu")
-    labels = np.asarray(run_job(predict(request, predictors)).labels)
-    epithelium = next(c.id for c in weights.classes if c.name == "epithelium")
-    return confusion_matrix(truth.astype(np.uint8), (labels == epithelium).astype(np.uint8), num_classes=2)
-
-
-def _ebhi_pairs(data: Path, split: str) -> Iterator[Pair]:
-    items = load(data, "ebhi").where(split=split)
-    for image, labels in zip(items.images, items.labels, strict=True):
-        yield image, labels == ebhi.EPITHELIUM
-
-
-def _glas_pairs(data: Path) -> Iterator[Pair]:
-    for field in glas.read_fields(data):
-        yield field.image, field.is_gland

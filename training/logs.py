@@ -56,6 +56,22 @@ class Console:
         print(line, end=end, file=sys.stderr, flush=True)
 
 
+class Counter:
+    """How many images are ready: one line that changes on a terminal, a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._has_line = sys.stderr.isatty()
+        self._told = time.monotonic()
+
+    def count(self, images: int) -> None:
+        now = time.monotonic()
+        if now - self._told < (0.2 if self._has_line else 30.0):
+            return
+        self._told = now
+        start, end = ("\r\033[K", "\r") if self._has_line else ("", "\n")
+        print(f"{start}{images} images ready", end=end, file=sys.stderr, flush=True)
+
+
 class Silent:
     """Says nothing: the processes of a group besides the first."""
 

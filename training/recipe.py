@@ -132,8 +132,8 @@ class RecipeModule(Protocol):
         """What is known of the weights before they are tested."""
         ...
 
-    def test(self, weights: Weights, data: Path) -> dict[str, Any]:
-        """Numbers of finished weights on images that steered nothing."""
+    def test(self, weights: Weights, data: Path, *, split: str, out: Path | None) -> dict[str, Any]:
+        """Numbers of finished weights on a split; ``out`` receives those of each image."""
         ...
 
 

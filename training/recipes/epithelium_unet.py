@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -166,6 +167,6 @@ def validate(model: nn.Module, data: Path) -> dict[str, float]:
     return {"dice_mean": spread.mean, "dice_sd": spread.sd, "n": spread.n, "mean_iou": mean_iou(total)}
 
 
-def test(weights: Weights, data: Path) -> dict[str, float]:
-    """Numbers of finished weights on the test cases of EBHI-Seg and on GlaS."""
-    return evaluate_epithelium(weights, data)
+def test(weights: Weights, data: Path, *, split: str, out: Path | None) -> dict[str, Any]:
+    """Numbers of finished weights on a split of EBHI-Seg and on GlaS."""
+    return evaluate_epithelium(weights, data, split=split, out=out)

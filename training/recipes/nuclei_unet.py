@@ -139,9 +139,9 @@ def validate(model: nn.Module, data: Path) -> dict[str, float]:
     return {"dice_mean": float(dice(is_nucleus.T @ total @ is_nucleus)[1]), "mean_iou": mean_iou(total)}
 
 
-def test(weights: Weights, data: Path) -> dict[str, Any]:
+def test(weights: Weights, data: Path, *, split: str, out: Path | None) -> dict[str, Any]:
     """Dice, AJI and PQ on MoNuSeg, which is never trained on, and on the test images of DSB 2018."""
-    return evaluate_plan(_TESTS, weights, data, split="test", out=None)
+    return evaluate_plan(_TESTS, weights, data, split=split, out=out)
 
 
 def _nuclei(data: Path, split: str) -> list[Nuclei]:
