@@ -68,9 +68,10 @@ def _datasets(args: argparse.Namespace) -> None:
 
 def _prepare(args: argparse.Namespace) -> None:
     from training.datasets import get_dataset
+    from training.logs import Counter
 
     dataset = get_dataset(args.name)
-    count = dataset.prepare(args.src, args.dst / dataset.name)
+    count = dataset.prepare(args.src, args.dst / dataset.name, count=Counter().count)
     print(f"{count} images of {dataset.name} are ready in {args.dst / dataset.name}.")
 
 

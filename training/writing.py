@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +22,10 @@ _HEADER_BYTES = 128
 
 
 @contextmanager
-def write_set(dst: Path) -> Iterator[SetWriter]:
+def write_set(dst: Path, count: Callable[[int], None] | None = None) -> Iterator[SetWriter]:
     """A writer for the set in the folder ``dst``, which is created, or replaced, when the block ends without an error.
+
+    ``count`` receives the number of images so far, after each.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def write_set(dst: Path) -> Iterator[SetWriter]:
         temporary.mkdir()
     try:
         with ExitStack() as files:
-            writer = SetWriter(temporary, files)
+            writer = SetWriter(temporary, files, count)
             yield writer
             with _disk(dst):
                 writer.finish()
@@ -74,6 +76,7 @@ class SetWriter:
 
     folder: Path
     files: ExitStack
+    count: Callable[[int], None] | None = None
     items: list[dict[str, Any]] = field(default_factory=list)
     _open: dict[str, IO[bytes]] = field(default_factory=dict)
     _sizes: dict[str, int] = field(default_factory=dict)
@@ -118,6 +121,8 @@ class SetWriter:
             for kind, array in arrays.items():
                 self._append(kind, array)
         self.items.append(facts)
+        if self.count is not None:
+            self.count(len(self.items))
 
     def _append(self, kind: str, array: NDArray[Any]) -> None:
         if kind not in self._open:

@@ -137,6 +137,10 @@ def test_real_crchisto_points_lie_on_dark_nuclei(shared_data: Path, prepare: Cal
     prepared = prepare("crchisto", shared_data)
     points = np.concatenate([s.points for s in prepared])
     kinds = {c.name: int((points[:, 2] == c.id).sum()) for c in CRCHISTO.classes if c.id}
+    for sample in prepared.take([0, 20]):
+        y, x, kind = sample.points.round().astype(int).T
+        assert (sample.labels[y, x] == kind).mean() > 0.97 and (sample.instances[y, x] > 0).mean() > 0.97
+        assert sample.instances.max() <= len(sample.points) and 0.05 < (sample.labels > 0).mean() < 0.6
     assert kinds == {"epithelial": 2765, "inflammatory": 1082, "fibroblast": 1024, "others": 790}
     assert abs((points[:, 2] == IGNORE).sum() - 3408) < 30
     darkness = [np.median(s.image) - np.median(s.image[tuple(s.points[:, :2].round().astype(int).T)]) for s in prepared]
@@ -230,8 +234,10 @@ def test_breastpathq_bad_scores_and_missing_patches(tmp_path: Path, prepare: Cal
 
 def test_breastpathq_cells_are_points_with_classes(tmp_path: Path, prepare: Callable) -> None:
     prepared = prepare("breastpathq_cells", layouts.breastpathq(tmp_path / "src"))
-    assert sorted(map(tuple, prepared[0].points.tolist())) == [(4, 3, 3), (9, 9, 2), (20, 30, 1)]
-    assert prepared.items[0]["skipped"] == 1 and len({item["split"] for item in prepared.items}) == 1
+    points = prepared[0].points
+    assert sorted(map(tuple, points.tolist())) == [(1, 1, IGNORE), (4, 3, 3), (9, 9, 2), (20, 30, 1)]
+    assert [prepared[0].labels[int(y), int(x)] for y, x, _ in points] == points[:, 2].tolist()
+    assert len({item["split"] for item in prepared.items}) == 1
     only(tmp_path / "src", "*_key.xml").write_text("<graphic><point>x</point></graphic>")
     with pytest.raises(InputError, match="no whole list of cell centres"):
         prepare("breastpathq_cells", tmp_path / "src")

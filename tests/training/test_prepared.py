@@ -101,6 +101,14 @@ def test_a_set_without_images_or_with_uneven_kinds_is_refused(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
+def test_images_are_counted_as_they_come(tmp_path: Path) -> None:
+    counts: list[int] = []
+    with write_set(tmp_path / "set", counts.append) as writer:
+        for _ in range(3):
+            writer.add(FACTS, image=picture(4, 4))
+    assert counts == [1, 2, 3]
+
+
 def test_a_failure_keeps_the_older_set(tmp_path: Path) -> None:
     write(tmp_path / "set", [(4, 4)])
     with pytest.raises(RuntimeError), write_set(tmp_path / "set") as writer:

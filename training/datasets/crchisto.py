@@ -13,9 +13,10 @@ from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.core.schemas import CRCHISTO
 from training.datasets.dataset import DataSet
+from training.datasets.points import label_points
 from training.datasets.source import Source
 from training.datasets.splits import split_groups
-from training.writing import SetWriter
+from training.writing import SetWriter, check_points
 
 MPP = 0.55
 _KINDS = tuple(c.name for c in CRCHISTO.classes if c.id)
@@ -28,8 +29,8 @@ Points = NDArray[np.float32]
 def convert(source: Source, writer: SetWriter) -> None:
     """Add the images with their points: ``Classification/img1/img1.bmp`` with ``img1_epithelial.mat`` and so on.
 
-    The points of ``Detection/img1/img1_detection.mat`` that no kind claims get the class 255. Patients are not
-    published, so each image is a group of its own.
+    Points grow to nuclei by a watershed. Those of ``Detection/img1/img1_detection.mat`` that no kind claims get the
+    class 255, and so do their pixels. Patients are not published, so each image is a group of its own.
     """
     published = source.find("Classification/*/*.bmp")
     images = [PurePosixPath(name) for name in published or source.need("images/*.jpg")]
@@ -38,7 +39,10 @@ def convert(source: Source, writer: SetWriter) -> None:
         image = source.read_image(str(path))
         by_kind = _read_mat_files(source, path) if published else _read_table(source, path)
         facts = {"key": path.stem, "group": path.stem, "split": splits[path.stem], "mpp": MPP}
-        writer.add(facts, image=image, points=merge_kinds(by_kind))
+        points = merge_kinds(by_kind)
+        check_points(points, (image.shape[0], image.shape[1]), f"'{path.stem}'")
+        labels, instances = label_points(image, points, MPP, unlabelled="background")
+        writer.add(facts, image=image, labels=labels, instances=instances, points=points)
 
 
 def merge_kinds(by_kind: dict[str, Points]) -> Points:

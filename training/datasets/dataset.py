@@ -39,8 +39,14 @@ class DataSet:
     convert: Callable[[Source, SetWriter], None]
     archives: tuple[str, ...] = ()
 
-    def prepare(self, src: Path, dst: Path) -> int:
+    def prepare(self, src: Path, dst: Path, *, count: Callable[[int], None] | None = None) -> int:
         """Decode the download at ``src`` into the prepared set ``dst``; returns the number of images.
+
+        Parameters
+        ----------
+        src, dst : Path
+        count : callable, optional
+            Receives the number of images so far, after each.
 
         Raises
         ------
@@ -48,6 +54,6 @@ class DataSet:
             When something is missing or wrong; ``dst`` is then as before.
         """
         help_text = f"'{self.name}' needs {self.layout}; get it from {self.source}"
-        with open_source(src, self.archives, help_text) as source, write_set(dst) as writer:
+        with open_source(src, self.archives, help_text) as source, write_set(dst, count) as writer:
             self.convert(source, writer)
         return len(writer.items)
