@@ -16,7 +16,7 @@ from napari_histoseg.models.registry import register
 from napari_histoseg.models.sides import check_multiple
 from napari_histoseg.models.spec import ModelSpec
 
-# Half receptive fields from a cell of the pooling grid, as the tests measure them, rounded up to that grid.
+# Halos: how far a cell of the pooling grid sees beyond itself (26, 18, 16 and 14 pixels), as multiples of that cell.
 FINAL = ModelSpec(
     id="vgg_fcn",
     title="VGG16-FCN",
@@ -25,7 +25,7 @@ FINAL = ModelSpec(
     classes=CANCER_STROMA.classes,
     mpp=0.5,
     tile_px=720,
-    halo_px=32,
+    halo_px=28,
     required_multiple=4,
     is_local=True,
     golden_parameters=2_812_291,
@@ -37,7 +37,7 @@ EXP1 = replace(
     FINAL,
     id="vgg_fcn_exp1",
     title="VGG16-FCN, experiment 1 (large kernels)",
-    halo_px=20,
+    halo_px=18,
     required_multiple=2,
     golden_parameters=1_580_723,
     gflops=2217.24,
@@ -47,6 +47,7 @@ EXP2 = replace(
     EXP1,
     id="vgg_fcn_exp2",
     title="VGG16-FCN, experiment 2 (shrinking kernels)",
+    halo_px=16,
     golden_parameters=1_179_315,
     gflops=1565.22,
     variant={"design": "exp2"},
@@ -55,6 +56,7 @@ EXP3 = replace(
     EXP1,
     id="vgg_fcn_exp3",
     title="VGG16-FCN, experiment 3 (many small kernels)",
+    halo_px=14,
     golden_parameters=1_746_819,
     gflops=2485.86,
     variant={"design": "exp3"},
