@@ -27,7 +27,7 @@ _LEAST_STAIN = 0.15
 _STRONG = 0.8  # quantile of the stain inside nuclei that counts as 1
 _SCALE_LIMITS = (0.35, 2.2)
 _RIM_WEIGHT = 1.0
-_CONTACT_WEIGHT = 3.0
+_CONTACT_WEIGHT = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +104,9 @@ class Look:
 
     side_px: int
     area_px: float
-    magnification: tuple[float, float] = (0.4, 2.6)
+    magnification: tuple[float, float] = (0.4, 2.5)
     plain: float = 0.2
-    crowded: float = 0.5
+    crowded: float = 0.35
 
 
 def take_apart(image: NDArray[np.uint8], instances: NDArray[np.integer]) -> Nuclei:
@@ -250,12 +250,12 @@ def _nuclear_stain(seen: _Seen, inside: Field, textures: Textures, rng: np.rando
     """Stain of the nuclei: often pale inside with clumps of chromatin, and of another strength in each nucleus."""
     stain = seen.density
     if rng.random() < 0.65:
-        paleness, rim = rng.uniform(0.1, 0.8), rng.uniform(0.1, 0.5)
+        paleness, rim = rng.uniform(0.1, 0.7), rng.uniform(0.12, 0.5)
         pale = np.clip(seen.depth / rim, 0, 1) ** rng.uniform(0.7, 2) * inside
         stain = stain * (1 - paleness * pale)
         if rng.random() < 0.7:
             clumps = np.clip(_pick(textures.fine, stain.shape[0], rng) - rng.uniform(0.3, 1.2), 0, 2)
-            stain = stain + clumps * rng.uniform(0.1, 1.0) * pale * paleness
+            stain = stain + clumps * rng.uniform(0.1, 0.8) * pale * paleness
     if rng.random() < 0.7:
         strengths = np.exp(rng.normal(0, 0.25, seen.instances.max() + 1)).astype(np.float32)
         stain = np.where(seen.instances > 0, stain * strengths[seen.instances], stain)

@@ -36,7 +36,7 @@ CLASSES = (
     LabelClass(1, "nucleus", "#0072B2"),
     LabelClass(2, "boundary", "#D55E00"),
 )
-MPP = 0.3
+MPP = 0.25
 AREA_UM2 = 35.0
 _VALIDATION_PAINTINGS = 48
 _TESTS = TestPlan(
