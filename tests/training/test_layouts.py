@@ -147,6 +147,19 @@ def test_real_crchisto_points_lie_on_dark_nuclei(shared_data: Path, prepare: Cal
     assert np.mean(darkness) > 20
 
 
+def test_scores_derived_from_real_points(shared_data: Path, prepare: Callable) -> None:
+    prepared = prepare("crchisto_scores", shared_data)
+    scores = np.array([item["score"] for item in prepared.items])
+    assert prepared.images.shape[1:] == (256, 256, 3) and len(prepared) > 100
+    assert scores.min() == 0 and 0.25 < scores.max() < 0.6 and (scores > 0.1).mean() > 0.3
+    dark = np.array([(sample.labels == 1).mean() for sample in prepared])
+    assert np.corrcoef(scores, dark)[0, 1] > 0.9
+    splits = {item["group"]: set() for item in prepared.items}
+    for item in prepared.items:
+        splits[item["group"]].add(item["split"])
+    assert all(len(found) == 1 for found in splits.values())
+
+
 @pytest.mark.parametrize(
     ("name", "classes", "ignored"),
     [("bcss", BCSS5.ids, 1), ("bcss_strict", BCSS5.ids, 3), ("bcss22", BCSS22.ids, 1)],

@@ -5,7 +5,19 @@ from __future__ import annotations
 import difflib
 
 from napari_histoseg.core.errors import InputError
-from training.datasets import bcss, breastpathq, crchisto, dsb2018, ebhi, ebhi_regions, glas, monuseg, pairs, pannuke
+from training.datasets import (
+    bcss,
+    breastpathq,
+    crchisto,
+    crchisto_scores,
+    dsb2018,
+    ebhi,
+    ebhi_regions,
+    glas,
+    monuseg,
+    pairs,
+    pannuke,
+)
 from training.datasets.dataset import DataSet
 
 DATASETS: dict[str, DataSet] = {
@@ -17,6 +29,7 @@ DATASETS: dict[str, DataSet] = {
         dsb2018.DATASET,
         monuseg.DATASET,
         crchisto.DATASET,
+        crchisto_scores.DATASET,
         *bcss.DATASETS,
         pannuke.DATASET,
         *breastpathq.DATASETS,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,22 +29,31 @@ Points = NDArray[np.float32]
 
 
 def convert(source: Source, writer: SetWriter) -> None:
-    """Add the images with their points: ``Classification/img1/img1.bmp`` with ``img1_epithelial.mat`` and so on.
+    """Add the images with their points, and class map and instance map that a watershed grows from them."""
+    for facts, image, points in read_images(source):
+        labels, instances = grow(image, points)
+        writer.add(facts, image=image, labels=labels, instances=instances, points=points)
 
-    Points grow to nuclei by a watershed. Those of ``Detection/img1/img1_detection.mat`` that no kind claims get the
-    class 255, and so do their pixels. Patients are not published, so each image is a group of its own.
+
+def read_images(source: Source) -> Iterator[tuple[dict[str, Any], NDArray[np.uint8], Points]]:
+    """Facts, pixels and points of each ``Classification/img1/img1.bmp`` with ``img1_epithelial.mat`` and so on.
+
+    Points of ``Detection/img1/img1_detection.mat`` that no kind claims get the class 255. Patients are not published,
+    so each image is a group of its own.
     """
     published = source.find("Classification/*/*.bmp")
     images = [PurePosixPath(name) for name in published or source.need("images/*.jpg")]
     splits = split_groups(path.stem for path in images)
     for path in images:
         image = source.read_image(str(path))
-        by_kind = _read_mat_files(source, path) if published else _read_table(source, path)
-        facts = {"key": path.stem, "group": path.stem, "split": splits[path.stem], "mpp": MPP}
-        points = merge_kinds(by_kind)
+        points = merge_kinds(_read_mat_files(source, path) if published else _read_table(source, path))
         check_points(points, (image.shape[0], image.shape[1]), f"'{path.stem}'")
-        labels, instances = label_points(image, points, MPP, unlabelled="background")
-        writer.add(facts, image=image, labels=labels, instances=instances, points=points)
+        yield {"key": path.stem, "group": path.stem, "split": splits[path.stem], "mpp": MPP}, image, points
+
+
+def grow(image: NDArray[np.uint8], points: Points) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Class map and instance map (H, W); dark pixels without a point are background, since every nucleus has one."""
+    return label_points(image, points, MPP, unlabelled="background")
 
 
 def merge_kinds(by_kind: dict[str, Points]) -> Points:
