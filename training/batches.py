@@ -19,7 +19,7 @@ from napari_histoseg.learning.batch import Batch
 from napari_histoseg.models.predictor import IMAGENET_MEAN, IMAGENET_SD
 from napari_histoseg.models.spec import Normalisation
 from training.distributed import World
-from training.material import Tile, Tiles
+from training.material import Tile, Tiles, normalisation_of
 from training.plan import Plan
 
 Augment = Callable[[Batch, Generator], Batch]
@@ -43,6 +43,7 @@ class Batches:
         self._plan = plan
         self._augment = augment
         self._world = world
+        self._normalisation = normalisation_of(plan)
         self._per_step = plan.batch_size * plan.accumulate
         self.steps_per_epoch = max(1, len(tiles) // self._per_step)
 
@@ -57,7 +58,7 @@ class Batches:
     def _batch(self, step: int, slots: slice) -> Batch:
         share = self._world.share(slots.stop - slots.start)
         samples = [self._sample(step, slots.start + k) for k in range(share.start, share.stop)]
-        return join(samples, self._plan.normalisation)
+        return join(samples, self._normalisation)
 
     def _sample(self, step: int, slot: int) -> Batch:
         epoch, position = divmod(step, self.steps_per_epoch)

@@ -45,7 +45,7 @@ class Setup:
     parts : int
         Batches of one step.
     most_parts : int
-        As many as a step can be cut into when the memory is too small.
+        Images of one step: as many parts as it can be cut into when the memory is too small.
     loss : callable
         ``loss(output, batch)``.
     make_optimizer : callable
@@ -226,11 +226,13 @@ class _Run:
 
     def _halve(self, error: Exception) -> None:
         """Cut steps into twice as many parts; several processes would lose count of each other."""
-        if self._parts * 2 > self._setup.most_parts or self._world.size > 1:
+        most = self._setup.most_parts
+        finer = [parts for parts in range(2 * self._parts, most + 1) if most % parts == 0]
+        if not finer or self._world.size > 1:
             raise ResourceError(
                 "The memory is too small for this network and image size; set a smaller batch_size, crop_px or width."
             ) from error
-        self._parts *= 2
+        self._parts = finer[0]
         error.__traceback__ = None
         self._optimizer.zero_grad(set_to_none=True)
         if self._world.device.type == "cuda":

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.models.weights import Weights
-from training.material import normalised
+from training.material import cut_up, normalised
 from training.plan import Plan, TestSet
 from training.prepared import load
 from training.results import Result, set_name, write_prediction, write_result
@@ -65,7 +65,7 @@ def evaluate_set(
     tester = Tester(plan, test, weights, device=device)
     folder = None if out is None else out / set_name(test.data, test.split)
     facts, rows, total = [], [], None
-    for sample in normalised(samples, plan):
+    for sample in cut_up(normalised(samples, plan), test, plan.max_ignore):
         measured = tester(sample)
         facts.append(sample.facts)
         rows.append(measured.row)

@@ -38,7 +38,7 @@ from training.datasets import get_dataset
 from training.distributed import World
 from training.engine import BeforeStep, Setup
 from training.evaluation import evaluate_plan
-from training.material import Picture, Tiles, classes_of, training_and_validation
+from training.material import Picture, Tiles, classes_of, normalisation_of, training_and_validation
 from training.plan import Plan
 from training.starting import take_over
 from training.validation import for_centre, validator
@@ -55,7 +55,7 @@ class Experiment:
 
     @property
     def sets(self) -> tuple[str, ...]:
-        return (self.plan.data, *(test.data for test in self.plan.tests))
+        return tuple(dict.fromkeys((self.plan.data, *(test.data for test in self.plan.tests))))
 
     def set_up(self, data: Path, world: World) -> Setup:
         return set_up(self.plan, data, world)
@@ -224,7 +224,7 @@ def make_card(name: str, plan: Plan) -> WeightsCard:
         variant=plan.variant,
         classes=classes_of(plan),
         mpp=plan.mpp or get_model(plan.model).spec.mpp,
-        normalisation=plan.normalisation,
+        normalisation=normalisation_of(plan),
         licence=dataset.licence.partition(" (")[0],
         attribution=f"Trained on {dataset.title}; {dataset.licence}; {dataset.source}.",
         data=f"{dataset.name}, split '{plan.train_split}' for training",

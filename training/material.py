@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +13,17 @@ from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.schema import IGNORE, LabelClass
 from napari_histoseg.core.schemas import get_schema
 from napari_histoseg.inference.stain import estimate_stains, normalise
+from napari_histoseg.models.registry import get_model
+from napari_histoseg.models.spec import Normalisation
 from training.datasets.splits import split_groups
-from training.plan import NUCLEUS_CLASSES, Plan
+from training.plan import NUCLEUS_CLASSES, Plan, TestSet
 from training.prepared import Prepared, Sample, load
 
 NUCLEUS_COLOURS = ("#999999", "#0072B2", "#D55E00")
 SCORE_CLASS = LabelClass(0, "score", "#0072B2")
 
 _STAIN_PX = 1 << 20
+_SAME_SCALE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,11 @@ def classes_of(plan: Plan) -> tuple[LabelClass, ...]:
     return get_schema(plan.schema_id).classes
 
 
+def normalisation_of(plan: Plan) -> Normalisation:
+    """How images are normalised for the plan's network."""
+    return plan.normalisation or get_model(plan.model).spec.normalisation
+
+
 def training_and_validation(plan: Plan, data: Path) -> tuple[list[Picture], list[Picture]]:
     """The pictures that teach and those that steer.
 
@@ -79,14 +86,13 @@ def pictures(prepared: Prepared, plan: Plan) -> Iterator[Picture]:
     table[[c.id for c in classes_of(plan)]] = np.arange(len(classes_of(plan)))
     for sample in normalised(prepared, plan):
         image, truth = sample.image, _truth(sample, plan, table)
-        mpp = sample.facts.get("mpp")
-        if plan.mpp and mpp and abs(mpp / plan.mpp - 1) > 0.02:
-            image, truth = _resample(image, truth, mpp / plan.mpp)
-        score = true_score(sample, plan) if plan.target == "score" else float("nan")
+        scale = (sample.facts.get("mpp") or plan.mpp) / plan.mpp if plan.mpp else 1.0
+        image, truth = rescaled(image, scale), rescaled(truth, scale, is_labels=True)
+        score = true_score(sample) if plan.target == "score" else float("nan")
         yield Picture(sample.facts["key"], sample.facts["group"], image, truth, score)
 
 
-def true_score(sample: Sample, plan: Plan) -> float:
+def true_score(sample: Sample) -> float:
     """The number of an image that a regression should give."""
     return float(sample.facts.get("score", "nan"))
 
@@ -105,6 +111,27 @@ def normalised(prepared: Prepared, plan: Plan) -> Iterator[Sample]:
         stains = estimate_stains(np.concatenate([s.image.reshape(-1, 3)[::every] for s in samples]))
         for sample in samples:
             yield replace(sample, image=normalise(sample.image, stains))
+
+
+def cut_up(samples: Iterator[Sample], test: TestSet, max_ignore: float) -> Iterator[Sample]:
+    """Samples as they are, or the tiles of a test, of which those with too many unknown pixels are left out."""
+    for sample in samples:
+        if not test.tile_px:
+            yield sample
+            continue
+        for y in _starts(sample.image.shape[0], test.tile_px, test.stride_px or test.tile_px):
+            for x in _starts(sample.image.shape[1], test.tile_px, test.stride_px or test.tile_px):
+                part = _window(sample, (slice(y, y + test.tile_px), slice(x, x + test.tile_px)))
+                if part.labels is None or float((part.labels == IGNORE).mean()) <= max_ignore:
+                    yield part
+
+
+def _window(sample: Sample, window: tuple[slice, slice]) -> Sample:
+    """Part of a sample; points are left out."""
+    key = f"{sample.facts['key']}_{window[0].start}_{window[1].start}"
+    labels = None if sample.labels is None else sample.labels[window]
+    instances = None if sample.instances is None else sample.instances[window]
+    return Sample(sample.facts | {"key": key}, sample.image[window], labels, instances, None)
 
 
 def _held_out(train: Prepared, share: float) -> tuple[Prepared, Prepared]:
@@ -143,15 +170,15 @@ def nucleus_target(instances: NDArray[np.int32], boundary_px: int) -> NDArray[np
     return target
 
 
-def _resample(
-    image: NDArray[np.uint8], truth: NDArray[np.uint8], scale: float
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def rescaled(values: NDArray[np.uint8], scale: float, *, is_labels: bool = False) -> NDArray[np.uint8]:
+    """An image (H, W, 3) or labels (H, W) at another magnification; labels take the nearest pixel."""
     from PIL import Image
 
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    how: Any = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-    resized = np.asarray(Image.fromarray(image).resize(size, how))
-    return resized, np.asarray(Image.fromarray(truth).resize(size, Image.Resampling.NEAREST))
+    if abs(scale - 1) <= _SAME_SCALE:
+        return values
+    size = (max(1, round(values.shape[1] * scale)), max(1, round(values.shape[0] * scale)))
+    smooth = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.NEAREST if is_labels else smooth))
 
 
 @dataclass(frozen=True, eq=False)

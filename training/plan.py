@@ -41,6 +41,8 @@ class TestSet(BaseModel):
         ``"test"`` and others as the set has them; ``"all"`` takes it whole.
     schema_id : str
         Label schema of the set; empty where it is that of the plan.
+    tile_px, stride_px : int
+        Side and distance of the tiles that are tested as images of their own; 0 tests images whole.
     objects : {"", "nuclei", "glands"}
         What the instances of the set are, where single objects are compared besides classes.
     regroup : mapping of str to tuple of str
@@ -53,6 +55,8 @@ class TestSet(BaseModel):
     data: str
     split: str = "test"
     schema_id: str = ""
+    tile_px: NonNegativeInt = 0
+    stride_px: NonNegativeInt = 0
     objects: Literal["", "nuclei", "glands"] = ""
     regroup: dict[str, tuple[str, ...]] = {}
 
@@ -68,7 +72,8 @@ class Plan(BaseModel):
         Id of a registered model and the options of its builder.
     start : str
         Weights to begin with: a ``.safetensors`` file or the folder of a run; tensors that fit are taken over.
-    normalisation : {"unit", "imagenet"}
+    normalisation : {"", "unit", "imagenet"}
+        Of the image; empty is the model's own.
     data, train_split, validation_split : str
         Prepared set and its splits. Where ``validation_split`` names none, ``validation_share`` of the groups (slides,
         cases) is held out.
@@ -137,7 +142,7 @@ class Plan(BaseModel):
     model: str
     variant: Options = {}
     start: str = ""
-    normalisation: Literal["unit", "imagenet"] = "unit"
+    normalisation: Literal["", "unit", "imagenet"] = ""
     data: str
     train_split: str = "train"
     validation_split: str = "validation"

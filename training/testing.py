@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,14 +15,13 @@ from napari_histoseg.core.schema import IGNORE, LabelClass
 from napari_histoseg.core.schemas import get_schema
 from napari_histoseg.inference.instances import instances_from_probabilities
 from napari_histoseg.inference.predict import Predictors, PredictRequest, predict
-from napari_histoseg.inference.scoring import ScoreRequest, score_fields
 from napari_histoseg.jobs.job import run_job
 from napari_histoseg.learning.metrics import Matrix, confusion_matrix, dice, iou, overall_accuracy
 from napari_histoseg.learning.metrics_auc import auc_per_class
 from napari_histoseg.learning.metrics_gland import object_dice, object_f1, object_hausdorff
 from napari_histoseg.learning.metrics_instance import aji, classes_of, panoptic_quality, panoptic_quality_per_class
 from napari_histoseg.models.weights import Weights
-from training.material import true_score
+from training.material import rescaled, true_score
 from training.plan import NUCLEUS_CLASSES, Plan, TestSet
 from training.prepared import Sample
 
@@ -156,11 +156,12 @@ class Tester:
         return Measured(row | nucleus_numbers(true, found), matrix, found)
 
     def _score(self, sample: Sample) -> Measured:
-        weights = self._weights
-        request = ScoreRequest(self._image(sample), weights.model_id, weights, device=self._device)
-        scores = run_job(score_fields(request, self._predictors))
-        found = float("nan") if scores.mean is None else scores.mean
-        return Measured({"score": found, "truth": true_score(sample, self._plan)}, None, None)
+        image = rescaled(sample.image, self._mpp(sample) / self._weights.mpp)
+        began = time.perf_counter()
+        found = float(self._predictors.get(self._weights, self._device).scores(image[None])[0])
+        seconds = (time.perf_counter() - began) / image[..., 0].size * 1e6
+        row = {"score": found, "truth": true_score(sample), "seconds_per_megapixel": seconds}
+        return Measured(row, None, None)
 
 
 def nucleus_numbers(truth: NDArray[np.int32], found: NDArray[np.int32]) -> dict[str, float]:

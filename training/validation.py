@@ -15,7 +15,7 @@ from napari_histoseg.learning.fit import Loss
 from napari_histoseg.learning.metrics import confusion_matrix, dice, mean_iou, overall_accuracy
 from napari_histoseg.models.outputs import main_output
 from training.batches import join, one
-from training.material import Tiles, classes_of
+from training.material import Tiles, classes_of, normalisation_of
 from training.plan import Plan
 
 Validate = Callable[[nn.Module], dict[str, float]]
@@ -89,4 +89,4 @@ def _numbers(labels: Tensor) -> Any:
 def _in_order(tiles: Tiles, plan: Plan, device: torch.device) -> Iterator[Batch]:
     for start in range(0, len(tiles), plan.batch_size):
         samples = [one(tiles[i]) for i in range(start, min(start + plan.batch_size, len(tiles)))]
-        yield join(samples, plan.normalisation).to(device)
+        yield join(samples, normalisation_of(plan)).to(device)
