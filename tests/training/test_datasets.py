@@ -79,7 +79,7 @@ def test_a_broken_archive_is_refused(archives: Path, tmp_path: Path) -> None:
         ebhi.DATASET.prepare(tmp_path, tmp_path / "out")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme.txt", "nothing")
-    with pytest.raises(InputError, match=r"no 'index\.csv'"):
+    with pytest.raises(InputError, match=r"holds no 'image/\*\.png'"):
         ebhi.DATASET.prepare(tmp_path / "other.zip", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -31,7 +31,7 @@ def convert(source: Source, writer: SetWriter, *, table: NDArray[np.uint8]) -> N
     All regions of a patient fall in one split; of 151 patients 84 train, 21 validate and 46 test. How many pixels
     each published code has stays among the facts.
     """
-    masks = [PurePosixPath(name) for name in source.find("masks/*.png") or source.need("masks/*.tif")]
+    masks = [PurePosixPath(name) for name in source.find("masks/*.tif") or source.need("masks/*.png")]
     _check_codes(source)
     splits = split_groups((_patient(mask.stem) for mask in masks), test=_TEST, validation=_VALIDATION)
     for mask in masks:

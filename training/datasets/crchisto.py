@@ -42,7 +42,10 @@ def read_images(source: Source) -> Iterator[tuple[dict[str, Any], NDArray[np.uin
     so each image is a group of its own.
     """
     published = source.find("Classification/*/*.bmp")
-    images = [PurePosixPath(name) for name in published or source.need("images/*.jpg")]
+    images = [
+        PurePosixPath(name)
+        for name in published or source.find("images/*.jpg") or source.need("Classification/*/*.bmp")
+    ]
     splits = split_groups(path.stem for path in images)
     for path in images:
         image = source.read_image(str(path))

@@ -25,7 +25,7 @@ def convert(source: Source, writer: SetWriter) -> None:
     (no shift of one onto another correlates), but neighbours on one slide may fall in different splits.
     """
     folders = source.find("*/images/*.png")
-    keys = [PurePosixPath(name) for name in folders or source.need("images/*.jpg")]
+    keys = [PurePosixPath(name) for name in folders or source.find("images/*.jpg") or source.need("*/images/*.png")]
     splits = split_groups(key.stem[:_ID_LENGTH] for key in keys)
     stains = _read_stains(source)
     masks: dict[PurePosixPath, list[str]] = {}

@@ -51,7 +51,8 @@ def read_index(source: Source) -> list[Item]:
             Item(key, _case(key), folder.name, splits[_case(key)], str(path), mask)
             for key, folder, path, mask in zip(keys, folders, published, masks, strict=True)
         ]
-    index = PurePosixPath(source.need_one("index.csv"))
+    tables = source.find("index.csv") or source.need("image/*.png")
+    index = PurePosixPath(tables[0])
     rows = list(csv.DictReader(io.StringIO(source.read(str(index)).decode())))
     splits = split_groups(row["case_id"] for row in rows)
     return [

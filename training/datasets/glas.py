@@ -36,7 +36,7 @@ def convert(source: Source, writer: SetWriter) -> None:
     the patients of the training images, where ``Grade.csv`` tells the patients, validates.
     """
     published = [name for name in source.find("*.bmp") if not name.casefold().endswith("_anno.bmp")]
-    keys = [PurePosixPath(name) for name in published or source.need("images/*.jpg")]
+    keys = [PurePosixPath(name) for name in published or source.find("images/*.jpg") or source.need("train_*.bmp")]
     grades = _read_grades(source)
     groups = {key.stem: grades.get(key.stem, {}).get("patient ID", "") or key.stem for key in keys}
     training = {group for stem, group in groups.items() if not stem.startswith("test")}

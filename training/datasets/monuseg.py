@@ -23,7 +23,9 @@ def convert(source: Source, writer: SetWriter) -> None:
     The outlines may also lie beside the images, as in the published test set, whose images are all ``test``.
     """
     outlined = source.find("*.tif")
-    keys = [PurePosixPath(name) for name in outlined or source.need("images/*.jpg")]
+    keys = [
+        PurePosixPath(name) for name in outlined or source.find("images/*.jpg") or source.need("Tissue Images/*.tif")
+    ]
     splits = split_groups(_patient(key.stem) for key in keys)
     for key in keys:
         image = source.read_image(str(key))
