@@ -16,12 +16,12 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from napari_histoseg.core.schema import LabelClass
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.losses import cross_entropy, soft_dice
 from napari_histoseg.learning.metrics import confusion_matrix, dice, mean_iou
 from napari_histoseg.learning.optim import Schedule, warmup_stable_decay
 from napari_histoseg.models.weights import Weights, WeightsCard
+from napari_histoseg.models.zoo.unet import CELLS
 from napari_histoseg.models.zoo.unet import build as build_unet
 from training import prepared
 from training.evaluation import evaluate_plan
@@ -31,17 +31,13 @@ from training.recipe import BasePlan, Share
 from training.restain import Look, Nuclei, Painting, Textures, make_textures, paint, take_apart
 
 SETS = ("dsb2018", "monuseg")
-CLASSES = (
-    LabelClass(0, "background", "#999999"),
-    LabelClass(1, "nucleus", "#0072B2"),
-    LabelClass(2, "boundary", "#D55E00"),
-)
+CLASSES = CELLS.classes
 MPP = 0.25
 AREA_UM2 = 35.0
 _VALIDATION_PAINTINGS = 48
 _TESTS = TestPlan(
     title="Nuclei starter",
-    model="unet",
+    model=CELLS.id,
     data=SETS[0],
     schema_id="nuclei",
     target="nuclei",
@@ -84,7 +80,7 @@ def card(plan: Plan) -> WeightsCard:
     """What is known of the weights before they are tested."""
     return WeightsCard(
         name="unet-nuclei",
-        model="unet",
+        model=CELLS.id,
         variant={"width": plan.width, "batch_norm": True},
         classes=CLASSES,
         mpp=MPP,

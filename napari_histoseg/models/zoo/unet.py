@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
-from napari_histoseg.core.schemas import BCSS5
+from napari_histoseg.core.schema import LabelClass
+from napari_histoseg.core.schemas import BCSS5, NUCLEI
 from napari_histoseg.models.registry import register
 from napari_histoseg.models.sides import check_multiple
 from napari_histoseg.models.spec import ModelSpec
@@ -30,6 +33,16 @@ SPEC = ModelSpec(
     golden_parameters=31_032_005,
     paper_input=(768, 768),
     gflops=867.31,
+)
+CELLS = replace(
+    SPEC,
+    id="unet_nuclei",
+    title="U-Net for nuclei, a quarter as wide",
+    task="instance",
+    classes=(*NUCLEI.classes, LabelClass(2, "boundary", "#D55E00")),
+    golden_parameters=1_944_083,
+    gflops=54.62,
+    variant={"width": 16, "batch_norm": True},
 )
 
 
@@ -84,7 +97,7 @@ class UNet(nn.Module):
         return logits
 
 
-@register(SPEC)
+@register(SPEC, CELLS)
 def build(num_classes: int, *, width: int = 64, batch_norm: bool = False) -> nn.Module:
     """A U-Net with random weights; see `UNet` for the options."""
     return UNet(num_classes, width=width, batch_norm=batch_norm)
