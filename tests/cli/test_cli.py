@@ -314,40 +314,6 @@ def test_finetune_mistakes(project: Path, corrected: Path, tiny_weights: Path, c
     assert "no corrections to learn from" in failure(capsys, *words)
 
 
-# evaluate
-
-
-def test_evaluate_against_a_count_by_hand(tmp_path: Path, capsys: Capture) -> None:
-    rng = np.random.default_rng(0)
-    truths, preds = rng.integers(0, 3, (2, 4, 20, 20), dtype=np.uint8)
-    truths[0, :3] = 255
-    for folder, maps in (("truth", truths), ("pred", preds)):
-        (tmp_path / folder).mkdir()
-        for k, labels in enumerate(maps):
-            Image.fromarray(labels).save(tmp_path / folder / f"{k}.png")
-    words = ["evaluate", "--pred", tmp_path / "pred", "--truth", tmp_path / "truth", "--task", "semantic"]
-    told = answer(capsys, *words, "--schema", "epithelium", "--out", tmp_path / "tables")
-
-    def dice(k: int) -> float:
-        known = truths[k] < 255
-        a, b = (truths[k] == 2)[known], (preds[k] == 2)[known]
-        return 2 * (a & b).sum() / (a.sum() + b.sum())
-
-    values = [dice(k) for k in range(4)]
-    row = told["per_class"]["epithelium"]
-    assert (row["dice_mean"], row["dice_sd"], row["n"]) == pytest.approx((np.mean(values), np.std(values), 4))
-    known = truths < 255
-    assert told["overall"]["accuracy"] == pytest.approx((truths == preds)[known].mean())
-    both = ((truths == 2) & (preds == 2)).sum()
-    either = (((truths == 2) | (preds == 2)) & known).sum()
-    assert row["iou"] == pytest.approx(both / either)
-    assert told["n"] == 4 and told["task"] == "semantic"
-    assert len((tmp_path / "tables" / "per_image.csv").read_text().splitlines()) == 5
-    assert run(*words) == 0
-    (tmp_path / "pred" / "3.png").unlink()
-    assert "has no prediction for '3'" in failure(capsys, *words)
-
-
 # the rest
 
 
