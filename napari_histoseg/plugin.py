@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -121,6 +122,7 @@ def _keep_triton_out() -> None:
     with the one and then loads the other, which importing torchvision does, crashes.
     """
     sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
+    logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)  # it would tell that triton is not there
 
 
 def workbench(viewer: napari.Viewer) -> Workbench:

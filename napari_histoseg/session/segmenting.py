@@ -16,6 +16,7 @@ from napari_histoseg.core.errors import HistosegError
 from napari_histoseg.core.image import ImageRef
 from napari_histoseg.inference.predict import PredictRequest, predict
 from napari_histoseg.jobs.lane import Priority
+from napari_histoseg.session.cells import Cells, find_cells
 from napari_histoseg.session.status import ActiveModel, Clock, JobState, JobStatus
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ class SegmentTask:
     image : ImageRef
         With known µm per pixel.
     model : ActiveModel
-    table : ndarray of uint8, shape (256,)
-        From the model's label values to the project's.
+    table : ndarray of uint8, shape (256,), or None
+        From the model's label values to the project's; None when the project has none of the model's classes, and
+        only single cells are looked for.
     visible : Box or None
         What is on screen; done first.
     device : str
@@ -48,9 +50,14 @@ class SegmentTask:
     image_id: str
     image: ImageRef
     model: ActiveModel
-    table: NDArray[np.uint8]
+    table: NDArray[np.uint8] | None
     visible: Box | None
     device: str
+
+    @property
+    def finds_cells(self) -> bool:
+        """Whether the model tells single cells, not only classes."""
+        return self.model.spec.task == "instance"
 
 
 class Segmenter:
@@ -63,12 +70,14 @@ class Segmenter:
         *,
         on_status: Callable[[JobStatus], None],
         on_labels: Callable[[str, Box], None],
+        on_cells: Callable[[str, Cells], None],
         on_error: Callable[[Exception], None],
     ) -> None:
         self._lane = lane
         self._predictors = predictors
         self._on_status = on_status
         self._on_labels = on_labels
+        self._on_cells = on_cells
         self._on_error = on_error
         self._generation = 0
         self._queue: deque[SegmentTask] = deque()
@@ -133,7 +142,7 @@ class Segmenter:
             generation=run.generation,
         )
         run.ticket = self._lane.submit(
-            partial(predict, request, self._predictors),
+            partial(predict if run.phases or not task.finds_cells else find_cells, request, self._predictors),
             priority=priority,
             on_progress=guarded(self._on_progress),
             on_done=guarded(self._on_done),
@@ -145,17 +154,20 @@ class Segmenter:
         if run is None:
             return
         tile = progress.payload
-        if tile is not None:
-            box, task = tile.box, run.task
+        task = run.task
+        if tile is not None and task.table is not None:
+            box = tile.box
             task.project.propose(task.image_id, box, task.table[tile.labels], run_id=run.run_id)
             self._on_labels(task.image_id, box)
         run.done, run.total = progress.done, progress.total
         self._report("running", progress.message)
 
-    def _on_done(self, _result: Any) -> None:
+    def _on_done(self, result: Any) -> None:
         run = self._run
         if run is None:
             return
+        if isinstance(result, Cells):
+            self._on_cells(run.task.image_id, result)
         if run.phases:
             run.clock = Clock()
             self._submit()

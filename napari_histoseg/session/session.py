@@ -16,6 +16,7 @@ from napari_histoseg.inference.recover import recover_memory
 from napari_histoseg.jobs.lane import Lane, Priority
 from napari_histoseg.session import choosing
 from napari_histoseg.session.catalogue import ModelInfo, class_table, has_common_class, model_infos, schema_of
+from napari_histoseg.session.cells import CellMaps
 from napari_histoseg.session.commands import finetune_command, predict_command
 from napari_histoseg.session.retraining import Retrainer, RetrainOutcome, prepare
 from napari_histoseg.session.review import Review
@@ -66,12 +67,14 @@ class Session(Review):
         self._is_beside_viewer = is_beside_viewer
         self._active: ActiveModel | None = None
         self._predictors = Predictors()
+        self.cells = CellMaps()
         self._measuring: Ticket | None = None
         self._segmenter = Segmenter(
             self._lane,
             self._predictors,
             on_status=self.job_changed.emit,
             on_labels=self.labels_changed.emit,
+            on_cells=self.cells.keep,
             on_error=self._on_job_error,
         )
         self._retrainer = Retrainer(
@@ -98,6 +101,7 @@ class Session(Review):
     def _before_closing(self) -> None:
         self.cancel("predict")
         self.cancel("finetune")
+        self.cells.clear()
 
     def _schema_for_new(self) -> LabelSchema:
         if self._active is None or has_common_class(EPITHELIUM, self._active.weights):
@@ -129,7 +133,7 @@ class Session(Review):
         ModelError, WeightsError
             For names that do not exist and damaged files.
         InputError
-            When the model shares no class with a project that has edits or was not made automatically.
+            When a model of tissue regions shares no class with a project that has edits or was not made automatically.
         """
         project = self._project
         revision_id = None
@@ -142,10 +146,17 @@ class Session(Review):
         else:
             schema = None if project is None else project.schema
             model = choosing.base_model(model_id, weights_name, schema=schema)
-        if project is not None and not has_common_class(project.schema, model.weights):
+        if project is not None and self._needs_other_classes(project, model):
             self._adopt_classes(project, model)
         self._switch(model)
         return model
+
+    def _needs_other_classes(self, project: Project, model: ActiveModel) -> bool:
+        """Whether the model can do nothing with the project's classes; cells are found in any project."""
+        if model.spec.task == "regression" or has_common_class(project.schema, model.weights):
+            return False
+        is_empty = not any(any(self.shares(entry.id).values()) for entry in project.images)
+        return model.spec.task == "semantic" or (self._is_automatic and is_empty)
 
     def _adopt_classes(self, project: Project, model: ActiveModel) -> None:
         """Give an automatic project without edits the model's classes, by making it anew; else say why not."""
@@ -165,6 +176,14 @@ class Session(Review):
                 project.revisions.activate(model.spec.id, model.revision_id)
             choosing.remember(project, model)
         self.model_changed.emit()
+
+    @property
+    def draws_classes(self) -> bool:
+        """Whether the active model labels pixels with classes of the open project."""
+        model, project = self._active, self._project
+        if model is None or project is None or model.spec.task == "regression":
+            return False
+        return has_common_class(project.schema, model.weights)
 
     def _need_active(self) -> ActiveModel:
         if self._active is None:
@@ -220,7 +239,8 @@ class Session(Review):
         image = self.image_ref(image_id)
         if image.mpp is None:
             raise InputError(f"The µm per pixel of '{image.name}' is not known; set it first, then segment.")
-        table = class_table(project.schema, model.weights)
+        finds_only_cells = model.spec.task == "instance" and not self.draws_classes
+        table = None if finds_only_cells else class_table(project.schema, model.weights)
         return SegmentTask(project, image_id, image, model, table, self._visible.get(image_id), self._device)
 
     def _segment_again(self) -> None:

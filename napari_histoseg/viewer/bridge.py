@@ -70,6 +70,7 @@ class Bridge:
         self.images.current_changed.connect(self._on_current_changed)
         self.appearance.changed.connect(self._on_appearance_changed)
         session.labels_changed.connect(self._on_labels_changed)
+        session.cells.changed.connect(self._on_cells_changed)
         session.edited.connect(self._on_edited)
         session.project_changed.connect(self._on_project_changed)
         session.model_changed.connect(self._on_model_changed)
@@ -100,6 +101,7 @@ class Bridge:
             overlay = Overlay(self._viewer, self._session, self.appearance, image_id, self._warn)
             self._overlays[image_id] = overlay
         overlay.show(source)
+        overlay.show_cells()
         overlay.mark_edits(self._marks_edits)
         self._hold()
 
@@ -197,6 +199,13 @@ class Bridge:
         overlay = self._overlays.get(image_id)
         if overlay is not None:
             overlay.update(box)
+
+    def _on_cells_changed(self, image_id: str) -> None:
+        if image_id == self.images.current:
+            self.show_labels()
+        overlay = self._overlays.get(image_id)
+        if overlay is not None:
+            overlay.show_cells()
 
     def _on_edited(self, edit: Edit) -> None:
         overlay = self._overlays.get(edit.image_id)

@@ -13,7 +13,7 @@ from napari_histoseg.core.box import Box
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Labels
+    from napari.layers import Labels, Layer
 
 
 def unwrapped(viewer: ViewerModel) -> ViewerModel:
@@ -95,6 +95,19 @@ def refresh_box(layer: Labels, box: Box) -> None:
 def on_window_closed(viewer: Any, act: Callable[[], None]) -> None:
     """Call ``act`` when the window of the viewer goes away."""
     viewer.window._qt_window.destroyed.connect(lambda *_: act())
+
+
+def remove_layer(viewer: Any, layer: Layer) -> None:
+    """Take a layer out of the viewer and draw what is left at once; nothing when it is gone already.
+
+    Taking out two labels layers between two draws makes vispy's next draw crash in Mesa's drivers.
+    """
+    if layer not in viewer.layers:
+        return
+    viewer.layers.remove(layer)
+    window = getattr(viewer, "window", None)
+    if window is not None:
+        window._qt_viewer.canvas.native.repaint()
 
 
 def accept_backend() -> None:

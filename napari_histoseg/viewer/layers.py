@@ -137,6 +137,26 @@ def add_edits_layer(viewer: ViewerModel, labels: Labels, state: NDArray[np.uint8
     return layer
 
 
+def add_cells_layer(viewer: ViewerModel, labels: Labels, instances: NDArray[np.int32], *, name: str) -> Labels:
+    """Outlines of single cells, each in a colour of its own, above the labels; it cannot be painted on."""
+    layer = viewer.add_labels(
+        instances,
+        name=name,
+        opacity=1.0,
+        scale=labels.scale,
+        translate=labels.translate,
+        rotate=labels.rotate,
+        shear=labels.shear,
+        affine=labels.affine,
+        units=labels.units,
+        metadata={METADATA: {"shows": "cells"}},
+    )
+    layer.contour = 1
+    layer.editable = False
+    viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(labels) + 1)
+    return layer
+
+
 def class_colormap(schema: LabelSchema, hidden: Collection[int] = ()) -> DirectLabelColormap:
     """Colours of the classes; ``IGNORE`` and hidden classes are transparent.
 

@@ -44,6 +44,7 @@ class Overlay:
         self._warn = warn
         self._recorder: StrokeRecorder | None = None
         self._edits: Labels | None = None
+        self._cells: Labels | None = None
         self._given_name = ""
         self.image_id = image_id
 
@@ -64,9 +65,16 @@ class Overlay:
         self.dress()
 
     def describe(self, image_name: str) -> None:
-        """Write model, revision and classes into name and metadata; a name that a person gave stays."""
+        """Write model, revision and classes into name and metadata; a name that a person gave stays.
+
+        A model that draws no labels here, but outlines cells or gives a score, changes nothing.
+        """
         layer, active, project = self.labels, self._session.active, self._session.project
-        if layer is None or project is None:
+        if (
+            layer is None
+            or project is None
+            or (layer.metadata and active is not None and not self._session.draws_classes)
+        ):
             return
         if layer.name == self._given_name:
             layer.name = f"{image_name} – {'labels' if active is None else active.spec.title}"
@@ -110,13 +118,33 @@ class Overlay:
             self._viewer.layers.selection.active = active
         elif not is_shown and self._edits is not None:
             edits, self._edits = self._edits, None
-            if edits in self._viewer.layers:
-                self._viewer.layers.remove(edits)
+            compat.remove_layer(self._viewer, edits)
+
+    def show_cells(self) -> None:
+        """Outline the single cells that were found, or take the outlines away when there are none."""
+        labels, cells = self.labels, self._session.cells.of(self.image_id)
+        if cells is None or labels is None:
+            shown, self._cells = self._cells, None
+            if shown is not None:
+                compat.remove_layer(self._viewer, shown)
+        elif self._cells is not None:
+            self._cells.data = cells.instances
+        else:
+            active = self._viewer.layers.selection.active
+            self._cells = layers.add_cells_layer(self._viewer, labels, cells.instances, name=self._cells_name())
+            self._viewer.layers.selection.active = active
+
+    def _cells_name(self) -> str:
+        project = self._session.project
+        return "cells" if project is None else f"{project.image(self.image_id).name} – cells"
 
     def forget(self, layer: Layer) -> bool:
         """Let go of a layer that left the viewer; True when it was one of this overlay's."""
         if layer is self._edits:
             self._edits = None
+            return True
+        if layer is self._cells:
+            self._cells = None
             return True
         if layer is not self.labels:
             return False
@@ -135,8 +163,9 @@ class Overlay:
         self.mark_edits(False)
         layer = self.labels
         self.close()
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
+        self.show_cells()
+        if layer is not None:
+            compat.remove_layer(self._viewer, layer)
 
     def _on_opacity_changed(self, event: Any) -> None:
         self._appearance.set_opacity(float(event.source.opacity))

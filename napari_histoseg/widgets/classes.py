@@ -143,6 +143,8 @@ class ClassesPanel(Panel):
 
     def _show_shares(self) -> None:
         image_id = self._view.images.current
-        shares = {} if image_id is None else self._session.shares(image_id)
+        shares = {}
+        if image_id is not None and self._session.project is not None:
+            shares = self._session.shares(image_id)
         for class_id, label in self._shares.items():
             label.setText(f"{100 * shares.get(class_id, 0.0):.1f} %" if shares else "–")

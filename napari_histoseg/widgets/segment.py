@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QComboBox, QDoubleSpinBox, QFormLayout, QHBoxLayout, QPushButton, QSizePolicy
 
-from napari_histoseg.session import JobStatus, ModelInfo, Session
+from napari_histoseg.session import Cells, JobStatus, ModelInfo, Session
 from napari_histoseg.widgets.parts.attention import highlight
 from napari_histoseg.widgets.parts.model_card import ModelCard
 from napari_histoseg.widgets.parts.model_combo import ModelCombo
@@ -20,6 +20,7 @@ from napari_histoseg.widgets.parts.times import duration
 from napari_histoseg.widgets.parts.view import View
 
 if TYPE_CHECKING:
+    from napari_histoseg.core.schema import LabelSchema
     from napari_histoseg.inference.estimate import Estimate
 
 _MPP_WHY = (
@@ -79,8 +80,11 @@ class SegmentPanel(Panel):
         row = QHBoxLayout()
         row.addWidget(self._show)
         row.addWidget(self._copy)
+        self._found = text_label()
+        self._found.setToolTip("Single cells of this image, outlined in their own layer; they are told when a run ends")
         self.column.addWidget(self._run)
         self.column.addWidget(self._progress)
+        self.column.addWidget(self._found)
         self.column.addLayout(row)
 
     def _connect(self) -> None:
@@ -103,6 +107,7 @@ class SegmentPanel(Panel):
         self.listen(session.estimated, self._show_estimate)
         self.listen(session.job_changed, self._on_job_changed)
         self.listen(session.edited, self._project.refresh)
+        self.listen(session.cells.changed, self._refresh)
 
     # -- what is heard ---------------------------------------------------------------------------------------------
 
@@ -199,6 +204,8 @@ class SegmentPanel(Panel):
         self._run.setToolTip("Stop; what is done stays" if is_running else "Run the model: what is on screen first")
         self._show.setVisible(self._has_hidden_labels() and not is_running)
         self._copy.setEnabled(is_ready)
+        self._found.setText(self._found_text())
+        self._found.setVisible(bool(self._found.text()))
         self.suggest(self._next(is_running, is_asked))
 
     def _next(self, is_running: bool, is_asked: bool) -> str:
@@ -217,9 +224,16 @@ class SegmentPanel(Panel):
             return "correct what is wrong under Correct, or segment again."
         return "press Segment."
 
+    def _found_text(self) -> str:
+        image_id, project = self._view.images.current, self._session.project
+        cells = None if image_id is None else self._session.cells.of(image_id)
+        return "" if cells is None or project is None else cells_sentence(cells, project.schema)
+
     def _has_hidden_labels(self) -> bool:
         image_id = self._view.images.current
-        return image_id is not None and not self._view.has_labels and any(self._session.shares(image_id).values())
+        if image_id is None or self._session.project is None or self._view.has_labels:
+            return False
+        return any(self._session.shares(image_id).values())
 
     def _image_mpp(self) -> float | None:
         image_id, project = self._view.images.current, self._session.project
@@ -239,6 +253,20 @@ class SegmentPanel(Panel):
         with self.telling():
             self._estimate = cost_sentence(self._session.estimate(image_id))
         self._show_card()
+
+
+def cells_sentence(cells: Cells, schema: LabelSchema) -> str:
+    """How many cells there are of each class, and which classes the project's labels cannot show."""
+    kinds = cells.counts[0][0].name
+    if len(cells.counts) > 1:
+        kinds = ", ".join(f"{number:,} {c.name}".replace(",", " ") for c, number in cells.counts)
+    told = f"<b>{cells.count:,}</b> cells found".replace(",", " ") + f" ({html.escape(kinds)})."
+    own = {c.name.casefold() for c in schema.classes}
+    foreign = [c.name for c, _ in cells.counts if c.name.casefold() not in own]
+    if foreign:
+        names = ", ".join(f"'{html.escape(name)}'" for name in foreign)
+        told += f" This project has no class {names}, so they are outlined and the labels stay as they are."
+    return told
 
 
 def cost_sentence(cost: Estimate | None) -> str:

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
     QTreeWidget,
     QTreeWidgetItem,
 )
+from skimage.draw import disk
 
 from napari_histoseg.inference.estimate import Estimate
 from napari_histoseg.learning.plan import FineTunePlan
@@ -271,6 +272,44 @@ def test_the_card_tells_the_cost_of_a_run_and_more_on_demand(ready: Any, qtbot: 
     assert details.isVisible()
     for told in ("31.0 million", "768 × 768 px", "867", "BSD-3-Clause", "Tissue regions"):
         assert told in details.text(), told
+
+
+@pytest.mark.both_bindings
+def test_cells_are_outlined_and_counted_beside_the_labels(bench: Any, qtbot: Any) -> None:
+    pixels = np.full((192, 192, 3), (240, 215, 230), np.uint8)
+    for middle in ((40, 40), (40, 120), (120, 60)):
+        pixels[disk(middle, 8)] = (70, 40, 120)
+    bench.viewer.add_image(pixels, name="nuclei")
+    bench.session.set_mpp(bench.bridge.images.current, 0.5)
+    bench.session.choose_model("haematoxylin_watershed")
+    segment = panel(bench, "Segment")
+    assert "cells found" not in words(segment)
+    QTest.mouseClick(button(segment, "Segment"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not bench.session.is_running("predict"), timeout=20_000)
+    assert "<b>3</b> cells found (nucleus)." in words(segment)
+    outlines, labels = bench.viewer.layers["nuclei – cells"], bench.bridge.tools.layer
+    assert outlines.contour > 0 and not outlines.editable
+    assert len(np.unique(outlines.data)) == 4
+    assert bench.viewer.layers.selection.active is labels
+    np.testing.assert_allclose(outlines.scale, labels.scale)
+
+    bench.session.choose_model("unet")  # another project with the regions' classes: its layers come, the old ones go
+    bench.bridge.segment()
+    qtbot.waitUntil(lambda: not bench.session.is_running("predict"), timeout=20_000)
+    assert "cells found" not in words(segment)
+    assert "nuclei – cells" not in bench.viewer.layers
+    bench.session.choose_model("haematoxylin_watershed")  # now with labels of regions, which stay
+    before = bench.bridge.tools.layer.data.copy()
+    bench.bridge.segment()
+    qtbot.waitUntil(lambda: not bench.session.is_running("predict"), timeout=20_000)
+    np.testing.assert_array_equal(bench.bridge.tools.layer.data, before)
+    assert "has no class 'nucleus'" in words(segment)
+    assert "U-Net" in bench.bridge.tools.layer.name
+    outlines = bench.viewer.layers["nuclei – cells"]
+    bench.viewer.layers.remove(outlines)
+    bench.bridge.segment()
+    qtbot.waitUntil(lambda: not bench.session.is_running("predict"), timeout=20_000)
+    assert "nuclei – cells" in bench.viewer.layers
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,125 @@
+"""Single cells beside the classes: found in any project, never in the way of its labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skimage.draw import disk
+
+from napari_histoseg.core.image import ImageRef, image_from_array
+from napari_histoseg.inference.instances import instances_from_probabilities
+from napari_histoseg.inference.predict import PredictRequest, predict
+from napari_histoseg.jobs.job import run_job
+from napari_histoseg.models.weights import resolve
+from napari_histoseg.session import Session
+
+WATERSHED = "haematoxylin_watershed"
+MIDDLES = [(40, 40), (40, 120), (120, 60), (150, 150), (90, 170)]
+
+
+def nuclei() -> ImageRef:
+    """Five violet disks of 4 µm radius on pale pink, at 0.5 µm per pixel."""
+    pixels = np.full((192, 192, 3), (240, 215, 230), np.uint8)
+    for middle in MIDDLES:
+        pixels[disk(middle, 8)] = (70, 40, 120)
+    return image_from_array(pixels, name="nuclei", mpp=0.5)
+
+
+def wait(session: Session) -> None:
+    assert session._lane.wait(60), "the lane did not become idle"
+
+
+def test_cells_are_found_on_the_first_day_and_their_classes_drawn(session: Session) -> None:
+    heard: list[str] = []
+    session.cells.changed.connect(heard.append)
+    session.choose_model(WATERSHED)
+    image_id = session.add_image(nuclei()).id
+    assert session.cells.of(image_id) is None
+    session.segment(image_id)
+    wait(session)
+    cells = session.cells.of(image_id)
+    assert cells is not None and heard == [image_id]
+    assert cells.count == len(MIDDLES) == len(np.unique(cells.instances)) - 1
+    assert [c.name for c, _ in cells.counts] == ["nucleus"]
+    assert len({int(cells.instances[middle]) for middle in MIDDLES} - {0}) == len(MIDDLES)
+    labels = session.displayed(image_id)
+    nucleus = session.project.schema.by_name("nucleus").id
+    assert all(labels[middle] == nucleus for middle in MIDDLES)
+    assert session.draws_classes
+
+
+def test_cells_are_those_of_the_command(session: Session) -> None:
+    session.choose_model(WATERSHED)
+    image = nuclei()
+    image_id = session.add_image(image).id
+    session.segment(image_id)
+    wait(session)
+    request = PredictRequest(image, WATERSHED, resolve(WATERSHED), device="cpu", keep_probabilities=True)
+    alone = instances_from_probabilities(run_job(predict(request)).probabilities, 0.5)
+    np.testing.assert_array_equal(session.cells.of(image_id).instances, alone)
+
+
+def test_in_a_project_of_regions_the_labels_stay(session: Session, tiny_weights: Path, tmp_path: Path) -> None:
+    session.create_project(tmp_path / "regions.histoseg")
+    session.choose_model("unet", str(tiny_weights))
+    image_id = session.add_image(nuclei()).id
+    session.segment(image_id)
+    wait(session)
+    before = session.displayed(image_id)
+    session.choose_model(WATERSHED)
+    assert not session.draws_classes
+    session.segment(image_id)
+    wait(session)
+    np.testing.assert_array_equal(session.displayed(image_id), before)
+    assert session.cells.of(image_id).count == len(MIDDLES)
+    assert session.project.path == tmp_path / "regions.histoseg"
+
+
+def test_an_automatic_project_with_labels_is_not_given_up_for_cells(session: Session, tiny_weights: Path) -> None:
+    image_id = session.add_image(nuclei()).id
+    session.choose_model("unet", str(tiny_weights))
+    session.segment(image_id)
+    wait(session)
+    project = session.project
+    session.choose_model(WATERSHED)
+    assert session.project is project
+
+
+def test_closing_the_project_forgets_the_cells(session: Session) -> None:
+    session.choose_model(WATERSHED)
+    image_id = session.add_image(nuclei()).id
+    session.segment(image_id)
+    wait(session)
+    session.close_project()
+    assert session.cells.of(image_id) is None
+
+
+def test_cancelling_keeps_no_half_of_the_cells(session: Session) -> None:
+    session.choose_model(WATERSHED)
+    image_id = session.add_image(nuclei()).id
+    session.segment(image_id)
+    session.cancel("predict")
+    wait(session)
+    assert session.cells.of(image_id) is None
+
+
+def test_the_starter_stays_the_default_beside_a_method_that_needs_no_weights(session: Session) -> None:
+    session.add_image(nuclei())
+    assert session.active is not None
+    assert (session.active.spec.id, session.active.spec.task) == ("unet", "semantic")
+
+
+def test_a_network_without_weights_starts_untrained_with_the_projects_classes(session: Session) -> None:
+    session.add_image(nuclei())
+    model = session.choose_model("segformer_b0")
+    assert model.is_untrained
+    assert model.weights.classes == session.project.schema.classes
+    assert not session.choose_model("unet").is_untrained
+    assert not session.choose_model(WATERSHED).is_untrained
+
+
+@pytest.mark.parametrize("model_id", ["micronet_252"])
+def test_random_weights_for_nuclei_keep_their_own_classes(session: Session, model_id: str) -> None:
+    assert [c.name for c in session.choose_model(model_id).weights.classes] == ["background", "nucleus"]
