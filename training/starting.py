@@ -34,7 +34,8 @@ def take_over(network: nn.Module, start: str) -> list[str]:
         said = []
         for name in dict.fromkeys(getattr(network, "encoders", {}).values()):
             offered = offered_encoder(name)
-            said += [offered.sentence(), *(r.sentence() for r in load_encoders(network, download_encoder(offered)))]
+            reports = load_encoders(network, download_encoder(offered), encoder=name)
+            said += [offered.sentence(), *(report.sentence() for report in reports)]
         if not said:
             raise InputError("This network has no encoder that could start pretrained; leave start empty.")
         return said

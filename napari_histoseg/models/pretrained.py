@@ -84,8 +84,8 @@ class LoadReport:
         )
 
 
-def load_encoders(network: nn.Module, path: Path) -> tuple[LoadReport, ...]:
-    """Copy the weights of a safetensors file into every encoder of a network, tensor by tensor, by name.
+def load_encoders(network: nn.Module, path: Path, *, encoder: str | None = None) -> tuple[LoadReport, ...]:
+    """Copy the weights of a safetensors file into the encoders of a network, tensor by tensor, by name.
 
     Parameters
     ----------
@@ -93,11 +93,13 @@ def load_encoders(network: nn.Module, path: Path) -> tuple[LoadReport, ...]:
         As a model of the registry builds it.
     path : Path
         Safetensors file with the names of timm or torchvision; they may begin with that of the encoder in the network.
+    encoder : str, optional
+        Only into encoders that are this network of timm; by default into all.
 
     Returns
     -------
     tuple of LoadReport
-        One for each encoder.
+        One for each encoder that was loaded.
 
     Raises
     ------
@@ -106,10 +108,12 @@ def load_encoders(network: nn.Module, path: Path) -> tuple[LoadReport, ...]:
     WeightsError
         When the file cannot be read, or has tensors of another shape or none of an encoder.
     """
+    places = _encoders(network)
     tensors = read_tensors(path)
     return tuple(
         _load(network.get_submodule(place), place, name, tensors, path.name)
-        for place, name in _encoders(network).items()
+        for place, name in places.items()
+        if encoder in (None, name)
     )
 
 

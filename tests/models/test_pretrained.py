@@ -60,6 +60,17 @@ def test_every_tensor_of_an_encoder_is_taken_over(
             assert torch.equal(tensor, state[key]), key
 
 
+def test_one_of_two_encoders_can_be_meant(tmp_path: Path) -> None:
+    saved("test_resnet", tmp_path / "guide.safetensors")
+    network = get_model("cellularity_guided").build(encoder="resnet26", guide="test_resnet")
+    before = {key: tensor.clone() for key, tensor in network.get_submodule("regression").state_dict().items()}
+    (report,) = load_encoders(network, tmp_path / "guide.safetensors", encoder="test_resnet")
+    assert report.encoder == "test_resnet" and not report.missing
+    assert all(torch.equal(before[k], t) for k, t in network.get_submodule("regression").state_dict().items())
+    with pytest.raises(WeightsError, match="the encoder 'resnet26' needs"):
+        load_encoders(network, tmp_path / "guide.safetensors")
+
+
 def test_torchvisions_vgg16_fits_the_transfer_network(tmp_path: Path) -> None:
     shapes = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256)}
     state = {f"features.{n}.weight": torch.randn(*shape, 3, 3) for n, shape in shapes.items()}
