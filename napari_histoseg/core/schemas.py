@@ -80,6 +80,17 @@ CANCER_STROMA = LabelSchema(
     ),
 )
 
+COLON_TISSUE = LabelSchema(
+    "colon-tissue",
+    "Colon tissue: stroma, cancer, other epithelium, background",
+    (
+        LabelClass(0, "background", "#999999", "q"),
+        LabelClass(1, "cancer", "#D55E00", "w"),
+        LabelClass(2, "stroma", "#56B4E9", "r"),
+        LabelClass(3, "other epithelium", "#009E73", "t"),
+    ),
+)
+
 CELLULARITY = LabelSchema(
     "cellularity",
     "Cells for tumour cellularity: lymphocyte, normal, malignant",
@@ -125,7 +136,10 @@ CRCHISTO = LabelSchema(
     ),
 )
 
-SCHEMAS = {s.id: s for s in (EPITHELIUM, BCSS5, BCSS22, CANCER_STROMA, CELLULARITY, GLANDS, NUCLEI, PANNUKE, CRCHISTO)}
+SCHEMAS = {
+    s.id: s
+    for s in (EPITHELIUM, BCSS5, BCSS22, CANCER_STROMA, COLON_TISSUE, CELLULARITY, GLANDS, NUCLEI, PANNUKE, CRCHISTO)
+}
 
 
 def get_schema(schema_id: str) -> LabelSchema:

@@ -266,8 +266,12 @@ def test_ebhi_as_published_and_its_regions(tmp_path: Path, prepare: Callable) ->
         assert sample.labels[5, 5] == 0 and sample.labels[200, 200] == 2
         inside = int(sample.labels[112, 130])
         assert inside == {"Adenocarcinoma": 1, "High-grade IN": IGNORE}.get(sample.facts["category"], 0)
+    for sample in prepare("ebhi_tissue", src):
+        assert sample.labels[5, 5] == 0 and sample.labels[200, 200] == 2
+        inside = int(sample.labels[112, 130])
+        assert inside == {"Adenocarcinoma": 1, "High-grade IN": IGNORE}.get(sample.facts["category"], 3)
     with pytest.raises(InputError, match="'Unknown' is no category"):
-        ebhi_regions.region_labels(np.zeros((2, 2), np.uint8), "Unknown")
+        ebhi_regions.REGIONS.labels(np.zeros((2, 2), np.uint8), "Unknown")
 
 
 def test_pairs_in_the_colours_of_the_paper_or_of_a_palette(tmp_path: Path, prepare: Callable) -> None:
@@ -317,5 +321,5 @@ def test_real_sets(shared_data: Path, prepare: Callable, name: str, count: int) 
 
 def test_only_free_sets_may_ship() -> None:
     free = {name for name, dataset in DATASETS.items() if dataset.may_ship}
-    assert free == {"ebhi", "ebhi_regions", "dsb2018", "bcss", "bcss_strict", "bcss22"}
+    assert free == {"ebhi", "ebhi_regions", "ebhi_tissue", "dsb2018", "bcss", "bcss_strict", "bcss22"}
     assert all("CC BY 4.0" in DATASETS[n].licence or "CC0" in DATASETS[n].licence for n in free)

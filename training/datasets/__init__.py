@@ -24,7 +24,7 @@ DATASETS: dict[str, DataSet] = {
     dataset.name: dataset
     for dataset in (
         ebhi.DATASET,
-        ebhi_regions.DATASET,
+        *ebhi_regions.DATASETS,
         glas.DATASET,
         dsb2018.DATASET,
         monuseg.DATASET,

@@ -1,65 +1,85 @@
-"""Cancer, stroma and background, derived from the outlines and categories of EBHI-Seg."""
+"""Kinds of tissue, derived from the outlines, the categories and the empty glass of EBHI-Seg."""
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.errors import InputError
-from napari_histoseg.core.schema import IGNORE
-from napari_histoseg.core.schemas import CANCER_STROMA
+from napari_histoseg.core.schema import IGNORE, LabelSchema
+from napari_histoseg.core.schemas import CANCER_STROMA, COLON_TISSUE
 from training.datasets import ebhi
 from training.datasets.source import Source
 from training.writing import SetWriter
 
-OUTLINED = {
-    "adenocarcinoma": CANCER_STROMA.by_name("cancer").id,
-    "high-grade in": IGNORE,
-    "low-grade in": CANCER_STROMA.by_name("background").id,
-    "serrated adenoma": CANCER_STROMA.by_name("background").id,
-    "polyp": CANCER_STROMA.by_name("background").id,
-    "normal": CANCER_STROMA.by_name("background").id,
-}
-"""What the outlined glands are, by category.
-
-Only adenocarcinoma is cancer. Glands that are neither cancer nor stroma are background, so that a network learns not
-to call every gland cancer. High-grade intraepithelial neoplasia is cancer to some and not to others: not learned from.
-"""
+CANCER = ("adenocarcinoma",)
+UNDECIDED = ("high-grade in",)
+"""High-grade intraepithelial neoplasia is cancer to some and not to others: not learned from."""
+OTHER = ("low-grade in", "serrated adenoma", "polyp", "normal")
 
 
-def convert(source: Source, writer: SetWriter) -> None:
-    """Add every image of EBHI-Seg with the labels background, cancer and stroma; splits as for ``ebhi``."""
-    for item in ebhi.read_index(source):
-        image, labels = ebhi.read_item(source, item)
-        facts: dict[str, Any] = ebhi.facts_of(item)
-        writer.add(facts, image=image, labels=region_labels(labels, item.category))
+@dataclass(frozen=True)
+class Derived:
+    """What the outlined glands of each category are; all other tissue is stroma and empty glass background.
 
-
-def region_labels(labels: NDArray[np.uint8], category: str) -> NDArray[np.uint8]:
-    """Classes of `CANCER_STROMA` from those of ``ebhi`` and the category of the image.
-
-    Raises
-    ------
-    InputError
-        When the category is not of the set.
+    Parameters
+    ----------
+    schema : LabelSchema
+        With the classes background, stroma, cancer and ``other``.
+    other : str
+        Class of glands that are no cancer.
     """
-    outlined = OUTLINED.get(category.replace("_", " ").casefold())
-    if outlined is None:
-        raise InputError(f"'{category}' is no category of EBHI-Seg; they are {', '.join(OUTLINED)}.")
-    table = np.full(256, IGNORE, np.uint8)
-    table[ebhi.BACKGROUND] = CANCER_STROMA.by_name("background").id
-    table[ebhi.OTHER_TISSUE] = CANCER_STROMA.by_name("stroma").id
-    table[ebhi.EPITHELIUM] = outlined
-    regions: NDArray[np.uint8] = table[labels]
-    return regions
+
+    schema: LabelSchema
+    other: str
+
+    def convert(self, source: Source, writer: SetWriter) -> None:
+        """Add every image of EBHI-Seg with these labels; splits as for ``ebhi``."""
+        for item in ebhi.read_index(source):
+            image, labels = ebhi.read_item(source, item)
+            facts: dict[str, Any] = ebhi.facts_of(item)
+            writer.add(facts, image=image, labels=self.labels(labels, item.category))
+
+    def labels(self, labels: NDArray[np.uint8], category: str) -> NDArray[np.uint8]:
+        """Class ids of the schema from those of ``ebhi`` and the category of the image.
+
+        Raises
+        ------
+        InputError
+            When the category is not of the set.
+        """
+        table = np.full(256, IGNORE, np.uint8)
+        table[ebhi.BACKGROUND] = self.schema.by_name("background").id
+        table[ebhi.OTHER_TISSUE] = self.schema.by_name("stroma").id
+        table[ebhi.EPITHELIUM] = self._outlined(category)
+        derived: NDArray[np.uint8] = table[labels]
+        return derived
+
+    def _outlined(self, category: str) -> int:
+        name = category.replace("_", " ").casefold()
+        if name in CANCER:
+            return self.schema.by_name("cancer").id
+        if name in UNDECIDED:
+            return IGNORE
+        if name in OTHER:
+            return self.schema.by_name(self.other).id
+        known = ", ".join((*CANCER, *UNDECIDED, *OTHER))
+        raise InputError(f"'{category}' is no category of EBHI-Seg; they are {known}.")
 
 
-DATASET = dataclasses.replace(
-    ebhi.DATASET,
-    name="ebhi_regions",
-    title="EBHI-Seg with cancer, stroma and background derived from category, outline and empty glass",
-    convert=convert,
+REGIONS = Derived(CANCER_STROMA, other="background")
+"""Three classes, as in the VGG16 transfer networks; other glands are background, so that not every gland is cancer."""
+
+TISSUE = Derived(COLON_TISSUE, other="other epithelium")
+
+DATASETS = tuple(
+    dataclasses.replace(ebhi.DATASET, name=name, title=f"EBHI-Seg with {what}", convert=derived.convert)
+    for name, what, derived in (
+        ("ebhi_regions", "cancer, stroma and background derived from category, outline and empty glass", REGIONS),
+        ("ebhi_tissue", "the same and other epithelium as a class of its own", TISSUE),
+    )
 )

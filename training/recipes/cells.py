@@ -17,7 +17,7 @@ _COMMON = {
     "optimizer": {"name": "adamw"},
     "learning_rate": 1e-3,
     "weight_decay": 0.01,
-    "schedule": {"name": "warmup_stable_decay", "warmup": 50, "decay": 500},
+    "schedule": {"name": "warmup_stable_decay", "warmup": 0.05, "decay": 0.5},
     "batch_size": 8,
     "steps": 1000,
     "validate_every": 100,

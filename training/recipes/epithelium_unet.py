@@ -23,6 +23,7 @@ from napari_histoseg.models.zoo.unet import build as build_unet
 from training import prepared
 from training.datasets import ebhi
 from training.evaluation import evaluate_epithelium
+from training.prepared import Prepared
 from training.recipe import BasePlan, Share
 
 SETS = ("ebhi", "glas")
@@ -84,12 +85,16 @@ def card(plan: Plan) -> WeightsCard:
 
 
 def batches(plan: Plan, data: Path, first_step: int) -> Iterator[Batch]:
-    """Augmented batches from ``first_step`` on; each depends on seed and step alone.
+    """Augmented batches from ``first_step`` on; each depends on seed and step alone."""
+    return batches_of(plan, prepared.load(data, "ebhi").where(split="train"), first_step)
+
+
+def batches_of(plan: Plan, train: Prepared, first_step: int) -> Iterator[Batch]:
+    """Augmented batches of these images, whose labels are class ids.
 
     A batch has one magnification for all its images, and crops as large as the magnified image up to its native
     side, so that small magnifications cost little.
     """
-    train = prepared.load(data, "ebhi").where(split="train")
     images = torch.from_numpy(train.images).permute(0, 3, 1, 2)
     labels = torch.from_numpy(train.labels)
     side_px = labels.shape[-1]
