@@ -145,7 +145,7 @@ def classes_of(
         Numbered 1 to n.
     probabilities : ndarray of float32, shape (C, H, W)
     boundary : int, optional
-        Channel that is no class.
+        Channel that is no class; its probability counts for every one.
 
     Returns
     -------
@@ -153,8 +153,8 @@ def classes_of(
     """
     kinds = [k for k in range(len(probabilities)) if k not in (BACKGROUND, boundary)]
     means = np.stack([_means(instances, probabilities[k]) for k in kinds])
-    best = means.argmax(axis=0)
-    return np.array(kinds)[best], means.max(axis=0)
+    border = 0.0 if boundary is None else _means(instances, probabilities[boundary])
+    return np.array(kinds)[means.argmax(axis=0)], means.max(axis=0) + border
 
 
 def cell_table(

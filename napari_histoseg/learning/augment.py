@@ -214,10 +214,12 @@ def dihedral(batch: Batch, orientation: int) -> Batch:
             tensor = tensor.flip(-1)
         return torch.rot90(tensor, orientation % 4, dims=(-2, -1))
 
-    return _map(batch, turn)
+    return map_planes(batch, turn)
 
 
-def _map(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+def map_planes(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """The batch with everything that has pixels, whose last two axes are (H, W), changed alike."""
+
     def maybe(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else change(tensor)
 

@@ -119,6 +119,9 @@ def test_classes_come_from_the_mean_probability() -> None:
     channels, scores = classes_of(instances, probabilities)
     assert channels.tolist() == [2, 1]
     np.testing.assert_allclose(scores, [0.7, 0.6], atol=1e-6)
+    channels, scores = classes_of(instances, probabilities, boundary=2)
+    assert channels.tolist() == [1, 1]
+    np.testing.assert_allclose(scores, [0.9, 0.6], atol=1e-6)
 
 
 def test_the_table_agrees_with_skimage() -> None:
