@@ -1,4 +1,4 @@
-"""Falling learning rates and early ends against torch's scheduler and by hand."""
+"""A learning rate that falls on plateaus, against torch's scheduler and by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_histoseg.learning.watch import EarlyStop, Plateau
+from napari_histoseg.learning.watch import Plateau
 
 
 def test_plateau_is_torchs() -> None:
@@ -27,38 +27,16 @@ def test_plateau_is_torchs() -> None:
     assert plateau.scale < 1
 
 
-def test_early_stop_ends_after_patience_and_keeps_the_best_weights() -> None:
-    model = nn.Linear(1, 1)
-    stop = EarlyStop(patience=2)
-    ended = []
-    for epoch, value in enumerate([3.0, 2.0, 2.5, math.nan]):
-        nn.init.constant_(model.weight, epoch)
-        ended.append(stop.update(value, model))
-    assert ended == [False, False, False, True]
-    assert stop.best == 2.0
-    stop.restore_best(model)
-    assert model.weight.item() == 1.0
+def test_numbers_below_zero_improve_downwards() -> None:
+    """A score that is watched with a minus sign: what is a little worse is no improvement."""
+    plateau = Plateau(patience=1)
+    for value in (-0.8, -0.79995, -0.7999):
+        plateau.update(value)
+    assert plateau.best == -0.8 and plateau.scale == pytest.approx(0.1)
 
 
-def test_gains_below_the_least_do_not_count() -> None:
-    model = nn.Linear(1, 1)
-    stop = EarlyStop(patience=2, min_delta=0.5)
-    assert [stop.update(value, model) for value in (3.0, 2.6, 2.4, 2.3, 2.2)] == [False, False, False, False, True]
-    assert stop.best == 2.4
-
-
-def test_early_stop_goes_on_from_a_checkpoint() -> None:
-    model = nn.Linear(1, 1)
-    first = EarlyStop(patience=2)
-    first.update(1.0, model)
-    first.update(2.0, model)
-    again = EarlyStop(patience=2)
-    again.resume(best=first.best, waited=first.waited, weights=first.weights)
-    assert again.update(1.5, model)
-
-
-def test_without_any_number_the_weights_stay() -> None:
-    model = nn.Linear(1, 1)
-    before = model.weight.detach().clone()
-    EarlyStop().restore_best(model)
-    assert torch.equal(before, model.weight)
+def test_a_loss_that_explodes_is_no_improvement() -> None:
+    plateau = Plateau()
+    for value in (math.inf, 2.0, math.inf, math.nan):
+        plateau.update(value)
+    assert plateau.best == 2.0 and plateau.waited == 2
