@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from napari_histoseg.learning.batch import Batch
+from napari_histoseg.learning.optim import WeightAverage
 from napari_histoseg.models.predictor import find_device
 
 
@@ -65,20 +66,31 @@ def join_world(device: str) -> Iterator[World]:
         torch.distributed.destroy_process_group()
 
 
+def for_world(model: nn.Module, world: World) -> nn.Module:
+    """The network with batch normalisation over all processes, on graphics cards."""
+    if world.size > 1 and world.device.type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return model
+
+
 def spread(model: nn.Module, world: World) -> nn.Module:
-    """The network whose gradients are averaged over all processes; the network itself where there is one process."""
+    """The network whose gradients are averaged over all processes; the network itself where there is one process.
+
+    Only what learns by now takes part: call it again when more does.
+    """
     if world.size == 1:
         return model
-    if world.device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-    # Layers whose output nobody uses in training (an auxiliary head, a frozen encoder) must not stop the others.
     ids = [world.device] if world.device.type == "cuda" else None
+    # Encoders of libraries may have layers whose output nobody uses; they must not stop the others.
     return DistributedDataParallel(model, device_ids=ids, find_unused_parameters=True)
 
 
-def own(model: nn.Module) -> nn.Module:
-    """The network inside what `spread` returned."""
-    return model.module if isinstance(model, DistributedDataParallel) else model
+class OwnAverage(WeightAverage):
+    """An average of the network itself, also where the fit loop holds the one that `spread` made of it."""
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        super().update(model.module if isinstance(model, DistributedDataParallel) else model)
 
 
 def agree(value: float, world: World) -> float:

@@ -21,7 +21,7 @@ from napari_histoseg.learning.freeze import Mode, train_mode
 from napari_histoseg.learning.optim import WeightAverage
 from training.checkpoint import BEST, CHECKPOINT, load_checkpoint, read_tensors, save_checkpoint, write_tensors
 from training.control import Control
-from training.distributed import World, agree, global_loss, own, spread
+from training.distributed import OwnAverage, World, agree, for_world, global_loss, spread
 from training.logs import RunLog, Voice
 
 BeforeStep = Callable[[nn.Module, Any], Callable[[int], None]]
@@ -55,6 +55,8 @@ class Setup:
     validate : callable
         Numbers of a network in evaluation mode on images that steer.
     before_step : callable, optional
+    stages : tuple of int
+        Steps before which ``before_step`` changes what learns.
     average : float
         Decay of the running average; 0 keeps none.
     clip_norm : float or None
@@ -74,6 +76,7 @@ class Setup:
     control: Control
     validate: Callable[[nn.Module], dict[str, float]]
     before_step: BeforeStep | None = None
+    stages: tuple[int, ...] = ()
     average: float = 0.0
     clip_norm: float | None = None
     mode: Mode = train_mode
@@ -112,10 +115,10 @@ class _Run:
         self._voice = voice
         self._control = setup.control
         model = setup.model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._model: nn.Module = spread(model, world)
-        self._optimizer = setup.make_optimizer(own(self._model))
-        self._average = WeightAverage(own(self._model), setup.average) if setup.average else None
-        self._before = setup.before_step(own(self._model), self._optimizer) if setup.before_step else None
+        self._model = for_world(model, world)
+        self._optimizer = setup.make_optimizer(self._model)
+        self._average = OwnAverage(self._model, setup.average) if setup.average else None
+        self._before = setup.before_step(self._model, self._optimizer) if setup.before_step else None
         self._parts = setup.parts
         self._saved = time.monotonic()
 
@@ -124,14 +127,16 @@ class _Run:
         log: AbstractContextManager[RunLog | None] = RunLog(self._out, step) if self._world.is_first else nullcontext()
         with log as rows:
             while step < self._setup.steps and not self._control.is_over:
-                step = self._until_halved(step, rows)
+                step = self._until_change(step, rows)
         if self._world.is_first:
             self._store(step)
         return self._result()
 
-    def _until_halved(self, step: int, log: RunLog | None) -> int:
-        """Go on until the end, or until a step needs to be cut into more parts; returns the steps taken."""
+    def _until_change(self, step: int, log: RunLog | None) -> int:
+        """Go on until the end, until other parts learn, or until a step needs more parts; returns the steps taken."""
         meter = _Meter()
+        if self._before is not None:
+            self._before(step)
         try:
             for taken in self._steps(step):
                 step = taken.step
@@ -147,12 +152,12 @@ class _Run:
     def _steps(self, first: int) -> Iterator[FitStep]:
         setup = self._setup
         return fit(
-            self._model,
+            spread(self._model, self._world),
             setup.batches(first, self._parts),
             loss=global_loss(setup.loss, self._world),
             optimizer=self._optimizer,
             schedule=self._control.schedule,
-            steps=setup.steps,
+            steps=min([setup.steps, *(stage for stage in setup.stages if stage > first)]),
             device=self._world.device,
             first_step=first,
             accumulate=self._parts,
@@ -170,10 +175,11 @@ class _Run:
 
     def _after(self, taken: FitStep, meter: _Meter, log: RunLog | None) -> None:
         meter.losses.append(taken.loss)
-        self._voice.step(taken.step, taken.total, taken.loss)
+        total = self._setup.steps
+        self._voice.step(taken.step, total, taken.loss)
         if not math.isfinite(taken.loss):
             raise InputError(f"The loss is {taken.loss} at step {taken.step}; lower learning_rate or set clip_norm=1.")
-        is_check = taken.step % self._setup.validate_every == 0 or taken.step == taken.total
+        is_check = taken.step % self._setup.validate_every == 0 or taken.step == total
         if is_check or taken.step % _LOG_EVERY == 0:
             row: dict[str, Any] = {"step": taken.step, "loss": meter.mean(), "lr": taken.lr, "seconds": meter.seconds()}
             if is_check:
@@ -181,7 +187,7 @@ class _Run:
             if log is not None:
                 log.write(row)
             numbers = " ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "step")
-            self._voice.tell(f"step {taken.step}/{taken.total} {numbers}")
+            self._voice.tell(f"step {taken.step}/{total} {numbers}")
         if self._world.is_first and time.monotonic() - self._saved > CHECKPOINT_EVERY_S:
             self._store(taken.step)
 
@@ -190,7 +196,7 @@ class _Run:
         numbers: dict[str, float] = {}
         value = math.nan
         if self._world.is_first:
-            with _averaged(own(self._model), self._average) as model, torch.inference_mode():
+            with _averaged(self._model, self._average) as model, torch.inference_mode():
                 numbers = self._setup.validate(model)
             value = self._control.value(numbers | {"train_loss": train_loss})
         is_best = self._control.observe(agree(value, self._world))
@@ -199,7 +205,7 @@ class _Run:
         return numbers
 
     def _weights(self) -> dict[str, Tensor]:
-        return own(self._model).state_dict() if self._average is None else self._average.state()
+        return self._model.state_dict() if self._average is None else self._average.state()
 
     def _result(self) -> dict[str, Tensor]:
         if self._control.keeps_best and self._world.is_first:
@@ -211,14 +217,14 @@ class _Run:
         first = self._control.restore(path)
         if self._before is not None:
             self._before(first)
-        load_checkpoint(path, model=own(self._model), optimizer=self._optimizer, average=self._average)
+        load_checkpoint(path, model=self._model, optimizer=self._optimizer, average=self._average)
         return first
 
     def _store(self, step: int) -> None:
         save_checkpoint(
             self._out / CHECKPOINT,
             self._control.progress(step),
-            model=own(self._model),
+            model=self._model,
             optimizer=self._optimizer,
             average=self._average,
         )

@@ -106,6 +106,7 @@ def set_up(plan: Plan, data: Path, world: World) -> Setup:
         control=make_control(plan, steps, per_epoch),
         validate=validator(plan, Tiles(steer, plan.crop_px or plan.tile_px), loss),
         before_step=_before_step(plan, loss, per_epoch),
+        stages=(plan.freeze_epochs * per_epoch,) if plan.freeze and plan.freeze_epochs else (),
         average=plan.average,
         clip_norm=plan.clip_norm or None,
         mode=frozen_statistics(plan.frozen_statistics) if plan.frozen_statistics else train_mode,
@@ -165,6 +166,7 @@ def make_schedule(name: str, settings: dict[str, Any], *, steps: int, per_epoch:
         hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(SCHEDULES)}."
         raise InputError(f"There is no schedule '{name}'; {hint}")
     known = {"steps": steps, "steps_per_epoch": per_epoch}
+    settings = {k: round(v * steps) if k in _SHARES and 0 < v < 1 else v for k, v in settings.items()}
     wanted = inspect.signature(SCHEDULES[name]).parameters
     schedule: Schedule = _called(SCHEDULES[name], name, {k: v for k, v in known.items() if k in wanted} | settings)
     return schedule
@@ -178,6 +180,9 @@ def _step(*, steps_per_epoch: int, epochs: int, factor: float = 0.1) -> Schedule
     """`step_decay` by epochs."""
     return step_decay(every=epochs * steps_per_epoch, factor=factor)
 
+
+_SHARES = ("warmup", "decay")
+"""Settings that may be a share of all steps instead of a number of them."""
 
 SCHEDULES: dict[str, Callable[..., Any]] = {
     "constant": _constant,
