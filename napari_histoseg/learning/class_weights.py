@@ -109,3 +109,22 @@ def border_weights(instances: NDArray[np.integer], *, w0: float = 10.0, sigma_px
         np.minimum(first, distance, out=first)
     term = w0 * np.exp(-(nearest.sum(axis=0) ** 2) / (2 * sigma_px**2))
     return np.where(instances == 0, term, 0).astype(np.float32)
+
+
+def batch_border_weights(labels: Tensor, *, w0: float = 10.0, sigma_px: float = 5.0) -> Tensor:
+    """`border_weights` of a batch, where each connected region that is not background is one object.
+
+    Parameters
+    ----------
+    labels : Tensor of int64, shape (N, H, W)
+        0 is background; ``IGNORE`` belongs to no object.
+
+    Returns
+    -------
+    Tensor of float32, shape (N, H, W)
+    """
+    from scipy import ndimage
+
+    is_object = ((labels != 0) & (labels != IGNORE)).cpu().numpy()
+    planes = [border_weights(ndimage.label(plane)[0], w0=w0, sigma_px=sigma_px) for plane in is_object]
+    return torch.from_numpy(np.stack(planes)).to(labels.device)

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from napari_histoseg.core.errors import InputError
+from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.learning import image_losses, losses, score_losses, tversky
 from napari_histoseg.learning.batch import Batch
-from napari_histoseg.learning.class_weights import SCHEMES, batch_class_weights
+from napari_histoseg.learning.class_weights import SCHEMES, batch_border_weights, batch_class_weights
 from napari_histoseg.models.outputs import NetworkOutput, auxiliary_outputs, main_output
 
 Term = Callable[[Tensor, Batch], Tensor]
@@ -143,6 +144,18 @@ def _cross_entropy(logits: Tensor, batch: Batch, *, class_weight: ClassWeight = 
     return losses.cross_entropy(logits, batch.labels, weight=batch.weight, class_weight=weights)
 
 
+def _border_cross_entropy(
+    logits: Tensor, batch: Batch, *, class_weight: ClassWeight = "none", w0: float = 10.0, sigma_px: float = 5.0
+) -> Tensor:
+    weights = _weights_of(class_weight, logits, batch)
+    labels = batch.labels
+    of_class = torch.ones(labels.shape, device=labels.device)
+    if weights is not None:
+        of_class = weights[labels.masked_fill(labels == IGNORE, 0)]
+    weight = of_class + batch_border_weights(labels, w0=w0, sigma_px=sigma_px)
+    return losses.cross_entropy(logits, labels, weight=weight if batch.weight is None else weight * batch.weight)
+
+
 def _focal(logits: Tensor, batch: Batch, *, gamma: float = 2.0, class_weight: ClassWeight = "none") -> Tensor:
     weights = _weights_of(class_weight, logits, batch)
     return losses.focal(logits, batch.labels, gamma=gamma, weight=batch.weight, class_weight=weights)
@@ -212,6 +225,7 @@ def _mse(score: Tensor, batch: Batch) -> Tensor:
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "cross_entropy": _cross_entropy,
+    "border_cross_entropy": _border_cross_entropy,
     "focal": _focal,
     "dice": _dice,
     "tversky": _tversky,
@@ -222,4 +236,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "smooth_l1": _smooth_l1,
     "mse": _mse,
 }
-"""Losses on pixels, on the whole map, and (the last three) on the score of an image."""
+"""Losses on pixels, on the whole map, and (the last three) on the score of an image.
+
+``border_cross_entropy`` adds `class_weights.border_weights` to the weights of the classes.
+"""

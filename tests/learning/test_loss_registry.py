@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -61,6 +64,18 @@ def test_without_any_known_pixel_every_loss_is_zero(name: str, logits: torch.Ten
     value = build_loss([{"name": name}])(logits, unknown)
     value.backward()
     assert value.item() == 0 and logits.grad is not None and (logits.grad == 0).all()
+
+
+def test_gaps_between_two_regions_count_more(logits: torch.Tensor, batch: Batch) -> None:
+    labels = torch.zeros(2, 8, 8, dtype=torch.long)
+    labels[0, :, :3], labels[0, :, 6:], labels[1, 0] = 1, 2, IGNORE
+    gapped = replace(batch, labels=labels)
+    class_weight = [0.5, 1.0, 2.0]
+    weight = torch.tensor(class_weight)[labels.masked_fill(labels == IGNORE, 0)]
+    weight[0, :, 3:6] += 10 * math.exp(-16 / 50)  # d1 + d2 is 4 in the gap
+    expected = losses.cross_entropy(logits, labels, weight=weight * batch.weight)
+    built = build_loss([{"name": "border_cross_entropy", "class_weight": class_weight}])
+    torch.testing.assert_close(built(logits, gapped), expected)
 
 
 def test_tversky_presets_and_changes_to_them(logits: torch.Tensor, batch: Batch) -> None:
