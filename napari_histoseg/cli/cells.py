@@ -22,7 +22,7 @@ from napari_histoseg.io.cells import read_points
 from napari_histoseg.io.images import open_image
 from napari_histoseg.io.labels import label_path, write_labels
 
-_MOST_PX = 1 << 26
+_MOST_PX = 1 << 27
 _COLORS = ("#D55E00", "#009E73", "#0072B2", "#56B4E9", "#F0E442", "#CC79A7", "#E69F00")
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cells import CellTable
-from napari_histoseg.jobs.lane import check_cancelled
 from napari_histoseg.core.schema import LabelClass
+from napari_histoseg.jobs.job import Job, Progress, run_job
 
 BACKGROUND = 0
 """Channel of the background; the other channels are classes of cells, and perhaps the border between them."""
@@ -19,7 +19,7 @@ BACKGROUND = 0
 BOUNDARY = "boundary"
 """Name of the class that is no cell but the border between cells that touch."""
 
-_TILE_PX = 2048
+_TILE_PX = 1024
 _MARGIN_UM = 40.0
 
 
@@ -54,14 +54,14 @@ def boundary_channel(classes: Sequence[LabelClass]) -> int | None:
     return next((k for k, c in enumerate(classes) if c.name == BOUNDARY), None)
 
 
-def instances_from_probabilities(
+def part_cells(
     probabilities: NDArray[np.float32],
     mpp: float,
     *,
     boundary: int | None = None,
     rules: InstanceRules | None = None,
-) -> NDArray[np.int32]:
-    """The cells of a probability map.
+) -> Job[NDArray[np.int32]]:
+    """The cells of a probability map, as a job that steps from tile to tile.
 
     Parameters
     ----------
@@ -77,27 +77,38 @@ def instances_from_probabilities(
     Returns
     -------
     ndarray of int32, shape (H, W)
-        0 is background, cells are numbered from 1 without gaps, row by row of their first pixel.
+        0 is background, cells are numbered from 1 without gaps.
     """
     rules = rules or InstanceRules()
-    best = probabilities.argmax(axis=0)
-    foreground = best != BACKGROUND
-    inside = None if boundary is None else foreground & (best != boundary)
-    shape = foreground.shape
+    shape = probabilities.shape[1:]
     instances = np.zeros(shape, np.int32)
     last = 0
-    for core in Box.of_shape(shape).tiles(_TILE_PX):
-        check_cancelled()
+    tiles = list(Box.of_shape(shape).tiles(_TILE_PX))
+    for done, core in enumerate(tiles):
+        yield Progress(done, len(tiles), "Parting cells.")
         window = core.pad(round(_MARGIN_UM / mpp)).clip(shape)
-        cells = split(
-            foreground[window.slices], mpp, inside=None if inside is None else inside[window.slices], rules=rules
-        )
+        best = probabilities[:, *window.slices].argmax(axis=0)
+        inside = None if boundary is None else (best != BACKGROUND) & (best != boundary)
+        cells = split(best != BACKGROUND, mpp, inside=inside, rules=rules)
         owned = _centred_in(cells, core.relative_to(window))
-        target = instances[window.slices]
-        new = owned[cells]
-        target[(new > 0) & (target == 0)] = new[(new > 0) & (target == 0)] + last
+        new, target = owned[cells], instances[window.slices]
+        is_free = (new > 0) & (target == 0)
+        target[is_free] = new[is_free] + last
         last += int(owned.max(initial=0))
-    return _renumbered(instances)
+    is_there = np.bincount(instances.ravel(), minlength=1) > 0
+    is_there[0] = False
+    return np.asarray(np.where(is_there, np.cumsum(is_there), 0).astype(np.int32)[instances])
+
+
+def instances_from_probabilities(
+    probabilities: NDArray[np.float32],
+    mpp: float,
+    *,
+    boundary: int | None = None,
+    rules: InstanceRules | None = None,
+) -> NDArray[np.int32]:
+    """The result of `part_cells`, at once."""
+    return run_job(part_cells(probabilities, mpp, boundary=boundary, rules=rules))
 
 
 def split(
@@ -107,7 +118,7 @@ def split(
     inside: NDArray[np.bool_] | None = None,
     rules: InstanceRules,
 ) -> NDArray[np.int32]:
-    """Cells (H, W) of a mask (H, W), parted as `instances_from_probabilities` says; 0 is background."""
+    """Cells (H, W) of a mask (H, W), parted as `part_cells` says; 0 is background."""
     from scipy import ndimage
     from skimage.morphology import disk
     from skimage.segmentation import watershed
@@ -237,16 +248,6 @@ def _centred_in(cells: NDArray[np.int32], core: Box) -> NDArray[np.int32]:
     is_inside = (y >= core.y0) & (y < core.y1) & (x >= core.x0) & (x < core.x1)
     is_inside[0] = False
     return np.asarray(np.where(is_inside, np.cumsum(is_inside), 0), np.int32)
-
-
-def _renumbered(instances: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The same cells, numbered from 1 in the order of their first pixels."""
-    present, first = np.unique(instances, return_index=True)
-    first = first[present > 0]
-    present = present[present > 0]
-    lookup = np.zeros(int(instances.max(initial=0)) + 1, np.int32)
-    lookup[present[np.argsort(first)]] = np.arange(1, len(present) + 1)
-    return np.asarray(lookup[instances], np.int32)
 
 
 def _means(instances: NDArray[np.int32], values: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -26,6 +26,7 @@ Unlabelled = Literal["background", "ignore"]
 REACH_UM = 40.0
 """A changed point or pixel changes nothing farther away, as long as the threshold of the image is kept."""
 
+_TILE_PX = 2048
 _SMOOTH_UM = 0.4
 _NEIGHBOURHOOD_UM = 35.0
 _LEAST_AMOUNT = 0.2
@@ -157,10 +158,15 @@ def cells_from_points(
     whole = Box.of_shape(pixels.shape)
     within = points.inside(whole)
     used = single_points(within, rules.same_um / mpp)
-    labels, instances = solve_box(pixels, used, mpp, whole, threshold=threshold_of(pixels, mpp), rules=rules)
+    threshold = threshold_of(pixels, mpp)
+    labels, instances = np.empty(whole.shape, np.uint8), np.empty(whole.shape, np.int32)
+    stain = np.empty(whole.shape, np.float32)
+    for box in whole.tiles(_TILE_PX):
+        labels[box.slices], instances[box.slices] = solve_box(pixels, used, mpp, box, threshold=threshold, rules=rules)
+        stain[box.slices] = haematoxylin(pixels[box.slices])
     classes = np.zeros(int(used.numbers.max(initial=0)), np.uint8)
     classes[used.numbers - 1] = used.class_ids
-    table = cell_table(instances, mpp, class_ids=classes, haematoxylin=haematoxylin(pixels))
+    table = cell_table(instances, mpp, class_ids=classes, haematoxylin=stain)
     return PointCells(labels, instances, table, len(points) - len(within), len(within) - len(used))
 
 

@@ -11,7 +11,6 @@ from psygnal import Signal
 
 from napari_histoseg.core.schema import LabelClass
 from napari_histoseg.inference.predict import predict
-from napari_histoseg.jobs.job import Progress
 
 if TYPE_CHECKING:
     from napari_histoseg.inference.predict import Predictors, PredictRequest
@@ -60,7 +59,7 @@ class CellMaps:
 
 
 def find_cells(request: PredictRequest, predictors: Predictors) -> Job[Cells]:
-    """Classify the pixels of an image, then part the cells; the steps are those of ``predict``.
+    """Classify the pixels of an image, then part the cells; the first steps are those of ``predict``.
 
     Parameters
     ----------
@@ -68,16 +67,15 @@ def find_cells(request: PredictRequest, predictors: Predictors) -> Job[Cells]:
         Of the whole image.
     predictors : Predictors
     """
-    from napari_histoseg.inference.instances import boundary_channel, classes_of, instances_from_probabilities
+    from napari_histoseg.inference.instances import boundary_channel, classes_of, part_cells
 
     prediction = yield from predict(replace(request, keep_probabilities=True), predictors)
     probabilities, mpp = prediction.probabilities, request.image.mpp
     if probabilities is None or mpp is None:
         raise ValueError("A prediction with probabilities of an image of known resolution was asked for.")
-    yield Progress(0, 0, f"Parting the cells of '{request.image.name}'.")
     classes = request.weights.classes
     boundary = boundary_channel(classes)
-    instances = instances_from_probabilities(probabilities, mpp, boundary=boundary)
+    instances = yield from part_cells(probabilities, mpp, boundary=boundary)
     channels, _ = classes_of(instances, probabilities, boundary=boundary)
     numbers = np.bincount(channels, minlength=len(classes))
     kinds = [k for k in range(1, len(classes)) if k != boundary]

