@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from tissue import tissue
 
 from napari_histoseg.core.box import Box
-from napari_histoseg.core.errors import InputError, ModelError
+from napari_histoseg.core.errors import InputError, ModelError, WeightsError
 from napari_histoseg.core.image import ImageRef, image_from_array
 from napari_histoseg.core.schemas import BCSS5, CELLULARITY, EPITHELIUM, PANNUKE
 from napari_histoseg.inference.scoring import (
@@ -27,7 +28,7 @@ from napari_histoseg.inference.scoring import (
     tissue_mask,
 )
 from napari_histoseg.jobs.job import Progress, run_job
-from napari_histoseg.models.predictor import Predictor
+from napari_histoseg.models.predictor import Predictor, add_self_test
 from napari_histoseg.models.weights import Weights
 
 MODEL = "cellularity_nasnet"
@@ -145,6 +146,15 @@ def test_the_predictor_keeps_scores_and_maps_apart(weights: Weights, tmp_path: P
         pytest.raises(ModelError, match="a map of classes, not a score"),
     ):
         predictor.scores(batch)
+
+
+def test_the_self_test_of_a_regressor_is_its_score(weights: Weights) -> None:
+    tested = add_self_test(weights)
+    assert tested.card.self_test is not None and np.shape(tested.card.self_test["probabilities"]) == (1, 1, 1)
+    Predictor(tested, device="cpu").close()
+    wrong = replace(tested, card=replace(tested.card, self_test={"probabilities": [[[0.99]]]}))
+    with pytest.raises(WeightsError, match="do not reproduce the self-test"):
+        Predictor(wrong, device="cpu")
 
 
 @pytest.mark.parametrize("archive", ["ebhi_seg.zip", "monuseg_train.zip", "crchisto_points_subset.zip"])
