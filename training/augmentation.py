@@ -4,35 +4,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Generator
 
+from napari_histoseg.core.errors import InputError
 from napari_histoseg.learning.augment import Appearance, Placement, random_crop, random_scale, vary_appearance
 from napari_histoseg.learning.batch import Batch
+from napari_histoseg.learning.presets import make_augmentation
 from training.batches import Augment
 from training.plan import Plan
 
+STRONG = "strong"
+
 
 def augmentation(plan: Plan) -> Augment:
-    """The function of a plan that turns a tile into what the network sees, ``crop_px`` squared."""
-    if plan.augmentation == "strong":
+    """The function of a plan that turns a tile into what the network sees, ``crop_px`` squared.
+
+    Raises
+    ------
+    InputError
+        When there is no such augmentation, or it has no magnification to change.
+    """
+    if plan.augmentation == STRONG:
         return _strong(plan)
-    return _crop(plan.crop_px)
-
-
-def _crop(size_px: int) -> Augment:
-    """A square at a random place, without any change; the whole tile for 0."""
-
-    def change(batch: Batch, generator: Generator) -> Batch:
-        height, width = batch.labels.shape[-2:]
-        if not size_px or (height, width) == (size_px, size_px):
-            return batch
-        y = int(torch.randint(height - size_px + 1, (), generator=generator))
-        x = int(torch.randint(width - size_px + 1, (), generator=generator))
-        place = (..., slice(y, y + size_px), slice(x, x + size_px))
-        return replace(batch, image=batch.image[place], labels=batch.labels[place])
-
-    return change
+    if plan.scale != (1.0, 1.0):
+        raise InputError(f"Only augmentation={STRONG} takes a scale; leave scale out for '{plan.augmentation}'.")
+    return make_augmentation(plan.augmentation, crop_px=plan.crop_px)
 
 
 def _strong(plan: Plan) -> Augment:

@@ -23,7 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training", description="Train starter weights from scratch.")
+    parser = argparse.ArgumentParser(
+        prog="python -m training", description="Train on public data sets, test, compare and report."
+    )
     commands = parser.add_subparsers(required=True)
 
     datasets = commands.add_parser("datasets", help="list the public data sets, their licence and where to get them")
@@ -54,6 +56,15 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", default="test", help="another split of the set the run learned from")
     evaluate.add_argument("--write", action="store_true", help="write the numbers on the card of the weights")
     evaluate.set_defaults(run=_evaluate)
+    compare = commands.add_parser("compare", help="hold tested runs against the first of them")
+    compare.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of tested runs")
+    compare.add_argument("--out", type=Path, required=True, help="folder for tables and box plots")
+    compare.set_defaults(run=_compare)
+
+    report = commands.add_parser("report", help="tables and figures of a tested run, or of a folder of runs")
+    report.add_argument("folder", type=Path, metavar="DIR", help="folder of a run, or of runs")
+    report.add_argument("--data", type=Path, help="folder of prepared data sets, for class shares and pictures")
+    report.set_defaults(run=_report)
     return parser
 
 
@@ -107,3 +118,17 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.write:
         write_metrics(weights, numbers)
     print(json.dumps(numbers, indent=1))
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from training.compare import compare_runs
+
+    print(compare_runs(args.runs, args.out))
+    print(f"Tables and figures are in {args.out}.")
+
+
+def _report(args: argparse.Namespace) -> None:
+    from training.report import write_report
+
+    for path in write_report(args.folder, args.data):
+        print(path)

@@ -22,6 +22,14 @@ GLAS_AS_EPITHELIUM = TestSet(
 )
 """GlaS for networks that know epithelium: another scanner, another magnification."""
 
+EPITHELIUM_TESTS = Plan(
+    title="Epithelium starter",
+    model="unet",
+    data="ebhi",
+    schema_id="epithelium",
+    tests=(TestSet(data="ebhi"), GLAS_AS_EPITHELIUM),
+)
+
 
 def evaluate_plan(
     plan: Plan, weights: Weights, data: Path, *, split: str, out: Path | None, device: str = "auto"
@@ -102,10 +110,9 @@ def evaluate_epithelium(
         ``<set>_dice_pooled`` over all pixels, and for EBHI-Seg ``<set>_by_diagnosis``.
     """
     tests = {"epithelium": TestSet(data="ebhi", split=split), "gland": GLAS_AS_EPITHELIUM}
-    plan = Plan(title="", model=weights.model_id, data="ebhi", schema_id="epithelium")
     numbers: dict[str, Any] = {}
     for name, test in tests.items():
-        result = evaluate_set(plan, test, weights, data, out=out, device="cpu")
+        result = evaluate_set(EPITHELIUM_TESTS, test, weights, data, out=out, device="cpu")
         own = result.numbers()
         numbers |= {f"{result.name}_dice_{key}": own[f"dice_{name}_{key}"] for key in ("mean", "sd")}
         numbers[f"{result.name}_n"] = own[f"dice_{name}_n"]

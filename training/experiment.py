@@ -54,6 +54,10 @@ class Experiment:
     plan: Plan
 
     @property
+    def test_plan(self) -> Plan:
+        return self.plan
+
+    @property
     def sets(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.plan.data, *(test.data for test in self.plan.tests))))
 
@@ -85,7 +89,7 @@ def set_up(plan: Plan, data: Path, world: World) -> Setup:
     if plan.batch_size % world.size:
         raise InputError(f"A batch of {plan.batch_size} cannot be shared by {world.size} processes; change batch_size.")
     teach, steer = training_and_validation(plan, data)
-    tiles = Tiles(teach, plan.tile_px or plan.crop_px, plan.stride_px, plan.max_ignore)
+    tiles = Tiles(teach, plan.tile_px, plan.stride_px, plan.max_ignore, least_px=plan.crop_px)
     if not plan.crop_px and len(tiles.sizes) > 1:
         raise InputError(f"The images of '{plan.data}' differ in size; set crop_px or tile_px.")
     batches = Batches(tiles, plan, augmentation(plan), world)

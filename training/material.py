@@ -202,6 +202,8 @@ class Tiles:
         0 is ``side_px``.
     max_ignore : float
         Tiles with a larger share of unknown pixels are left out.
+    least_px : int
+        Smaller pictures are continued by mirrors to this side, without truth.
 
     Raises
     ------
@@ -209,8 +211,17 @@ class Tiles:
         When no tile is left.
     """
 
-    def __init__(self, source: list[Picture], side_px: int, stride_px: int = 0, max_ignore: float = 1.0) -> None:
+    def __init__(
+        self,
+        source: list[Picture],
+        side_px: int,
+        stride_px: int = 0,
+        max_ignore: float = 1.0,
+        *,
+        least_px: int = 0,
+    ) -> None:
         self._source = source
+        self._least_px = max(side_px, least_px)
         self._side_px = side_px
         self._places = [
             (k, y, x)
@@ -229,11 +240,10 @@ class Tiles:
     def __getitem__(self, index: int) -> Tile:
         """A tile; mirrored beyond a picture that is too small."""
         k, y, x = self._places[index]
-        picture, side = self._source[k], self._side_px
-        if not side:
-            return Tile(picture.image, picture.truth, picture.score)
-        image, truth = picture.image[y : y + side, x : x + side], picture.truth[y : y + side, x : x + side]
-        margin = [((side - n) // 2, (side - n) - (side - n) // 2) for n in truth.shape]
+        picture, side = self._source[k], self._side_px or None
+        image, truth = picture.image[y:, x:][:side, :side], picture.truth[y:, x:][:side, :side]
+        missing = [max(0, self._least_px - n) for n in truth.shape]
+        margin = [(n // 2, n - n // 2) for n in missing]
         if max(map(max, margin)):
             can_mirror = min(truth.shape) > max(map(max, margin))
             image = np.pad(image, [*margin, (0, 0)], mode="reflect" if can_mirror else "edge")

@@ -15,6 +15,7 @@ from napari_histoseg.models.weights import Weights, WeightsCard
 from training.control import Control
 from training.distributed import World
 from training.engine import Setup
+from training.plan import Plan
 from training.recipe import BasePlan, RecipeModule
 
 _CLIP_NORM = 5.0
@@ -27,6 +28,10 @@ class ModuleRecipe:
     name: str
     module: RecipeModule
     plan: BasePlan
+
+    @property
+    def test_plan(self) -> Plan:
+        return self.module.TESTS
 
     @property
     def sets(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.optim import Schedule
 from napari_histoseg.models.weights import Weights, WeightsCard
 from training import recipes
+from training.plan import Plan as TestPlan
 from training.plan import Share, change_plan
 
 if TYPE_CHECKING:
@@ -85,6 +86,11 @@ class Recipe(Protocol):
         ...
 
     @property
+    def test_plan(self) -> TestPlan:
+        """Classes and sets of the test."""
+        ...
+
+    @property
     def sets(self) -> tuple[str, ...]:
         """Names of the prepared sets that it learns from and is tested on, the first being the one to learn from."""
         ...
@@ -106,6 +112,7 @@ class RecipeModule(Protocol):
     """The functions and names of a module that brings its own batches and validation."""
 
     SETS: tuple[str, ...]
+    TESTS: TestPlan
     Plan: type[BasePlan]
 
     def build(self, plan: Any) -> nn.Module:

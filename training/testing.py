@@ -160,7 +160,8 @@ class Tester:
         began = time.perf_counter()
         found = float(self._predictors.get(self._weights, self._device).scores(image[None])[0])
         seconds = (time.perf_counter() - began) / image[..., 0].size * 1e6
-        row = {"score": found, "truth": true_score(sample), "seconds_per_megapixel": seconds}
+        truth = true_score(sample)
+        row = {"score": found, "truth": truth, "absolute error": abs(found - truth), "seconds_per_megapixel": seconds}
         return Measured(row, None, None)
 
 

@@ -22,11 +22,12 @@ from napari_histoseg.models.weights import Weights, WeightsCard
 from napari_histoseg.models.zoo.unet import build as build_unet
 from training import prepared
 from training.datasets import ebhi
-from training.evaluation import evaluate_epithelium
+from training.evaluation import EPITHELIUM_TESTS, evaluate_epithelium
 from training.prepared import Prepared
 from training.recipe import BasePlan, Share
 
 SETS = ("ebhi", "glas")
+TESTS = EPITHELIUM_TESTS
 CLASSES = len(EPITHELIUM.classes)
 _SETTLE_WARMUP = 50
 

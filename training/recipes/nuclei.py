@@ -10,7 +10,7 @@ from __future__ import annotations
 from training.plan import Plan, TestSet
 
 _UNET = Plan(
-    title="U-Net, width 32",
+    title="U-Net",
     name="unet-nuclei",
     model="unet",
     variant={"width": 32, "batch_norm": True},

@@ -35,7 +35,7 @@ CLASSES = CELLS.classes
 MPP = 0.25
 AREA_UM2 = 35.0
 _VALIDATION_PAINTINGS = 48
-_TESTS = TestPlan(
+TESTS = TestPlan(
     title="Nuclei starter",
     model=CELLS.id,
     data=SETS[0],
@@ -137,7 +137,7 @@ def validate(model: nn.Module, data: Path) -> dict[str, float]:
 
 def test(weights: Weights, data: Path, *, split: str, out: Path | None) -> dict[str, Any]:
     """Dice, AJI and PQ on MoNuSeg, which is never trained on, and on the test images of DSB 2018."""
-    return evaluate_plan(_TESTS, weights, data, split=split, out=out)
+    return evaluate_plan(TESTS, weights, data, split=split, out=out)
 
 
 def _nuclei(data: Path, split: str) -> list[Nuclei]:

@@ -1,7 +1,7 @@
 """Cancer, stroma and background on EBHI-Seg with the designs of the VGG16 transfer networks, the smoothness on and off.
 
 The published networks learned from 158 images that are not public; here the same designs, at half their width, see
-the glands of EBHI-Seg: those of adenocarcinoma and high-grade neoplasia as cancer.
+the glands of EBHI-Seg, those of adenocarcinoma as cancer.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ SETS = ("ebhi_tissue",)
 START = "unet-epithelium"
 CLASSES = COLON_TISSUE.classes
 _HEAD = "head."
-_TESTS = TestPlan(
+TESTS = TestPlan(
     title="Tissue starter",
     model="unet",
     data=SETS[0],
@@ -111,6 +111,6 @@ def validate(model: nn.Module, data: Path) -> dict[str, float]:
     return numbers | {"dice_mean": float(of_class.mean()), "mean_iou": mean_iou(total)}
 
 
-def test(weights: Weights, data: Path) -> dict[str, Any]:
-    """Dice and IoU of each class on the test cases of EBHI-Seg."""
-    return evaluate_plan(_TESTS, weights, data, split="test", out=None)
+def test(weights: Weights, data: Path, *, split: str, out: Path | None) -> dict[str, Any]:
+    """Dice and IoU of each class on a split of EBHI-Seg."""
+    return evaluate_plan(TESTS, weights, data, split=split, out=out)
