@@ -28,6 +28,7 @@ class RunSettings:
     roi: tuple[int, int, int, int] | None = None
     formats: tuple[str, ...] = ("tif",)
     probabilities: bool = False
+    crf: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -30,6 +30,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tile", type=int, metavar="N", help="side of a tile in pixels of the model")
     parser.add_argument("--overlap", type=float, metavar="X", help="share of a tile that is blended with the next")
     parser.add_argument("--tta", action="store_true", help="average over flips and rotations (8 times slower)")
+    parser.add_argument("--crf", action="store_true", help="calm outlines with a conditional random field")
     parser.add_argument("--roi", type=_roi, metavar="Y0,X0,Y1,X1", help="only this rectangle, in image pixels")
     parser.add_argument(
         "--format", type=_formats, default=("tif",), metavar="F,F", help=f"of {', '.join(LABEL_FORMATS)} (default: tif)"
@@ -51,6 +52,7 @@ def predict(args: argparse.Namespace) -> int:
         roi=args.roi,
         formats=args.format,
         probabilities=args.probabilities,
+        crf=args.crf,
     )
     _report(Run(weights, settings, args.out).predict([(image, args.mpp) for image in args.images]), args.out, args.json)
     return 0

@@ -146,6 +146,7 @@ class Run:
         return () if self.settings.roi is None else (Box(*self.settings.roi),)
 
     def _labels(self, ref: ImageRef, stem: str, predictors: Any) -> dict[str, Any]:
+        from napari_histoseg.inference.crf import calmed
         from napari_histoseg.inference.predict import PredictRequest, predict
 
         settings = self.settings
@@ -158,9 +159,11 @@ class Run:
             tile_px=settings.tile_px,
             overlap=settings.overlap,
             tta=settings.tta,
-            keep_probabilities=settings.probabilities or self.has_cells,
+            keep_probabilities=settings.probabilities or settings.crf or self.has_cells,
         )
         result = follow(predict(request, predictors), ref.name)
+        if settings.crf:
+            result = calmed(result, ref, self.schema.ids)
         if result.labels is None:
             raise ResourceError(f"'{ref.name}' is too large for one label file; choose a region with --roi.")
         outputs = self._write(result, result.labels, stem, ref)
@@ -211,6 +214,7 @@ def _check_score_settings(settings: RunSettings) -> None:
         "--tile": settings.tile_px is not None,
         "--overlap": settings.overlap is not None,
         "--tta": settings.tta,
+        "--crf": settings.crf,
         "--probabilities": settings.probabilities,
         "--format": settings.formats != RunSettings().formats,
     }
