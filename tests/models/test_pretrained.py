@@ -158,6 +158,14 @@ def test_licences_are_shown_before_anything_is_downloaded() -> None:
         assert PretrainedEncoder("x", "", licence).is_commercial is is_commercial
 
 
+@pytest.mark.parametrize("model_id", ["unetsharp", "cellularity_resnext101", "deeplabv3plus", "smp"])
+def test_what_a_model_offers_by_itself_may_be_used_commercially(model_id: str) -> None:
+    with torch.device("meta"):
+        network = get_model(model_id).build()
+    offers = [offered_encoder(name) for name in network.encoders.values()]
+    assert offers and all(offer.is_commercial and offer.repository for offer in offers)
+
+
 def test_names_that_timm_does_not_know() -> None:
     with pytest.raises(ModelError, match="no encoder 'mit_b0'; give a safetensors file"):
         offered_encoder("mit_b0")

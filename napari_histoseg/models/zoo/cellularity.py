@@ -57,7 +57,7 @@ RESNEXT101 = replace(
     golden_parameters=42_130_753,
     gflops=21.94,
     pretrained="timm resnext101_32x4d.gluon_in1k (Apache-2.0)",
-    variant={"encoder": "resnext101_32x4d"},
+    variant={"encoder": "resnext101_32x4d.gluon_in1k"},
 )
 SERESNET101 = replace(
     RESNET101,

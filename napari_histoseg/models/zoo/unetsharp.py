@@ -40,7 +40,10 @@ SPEC = ModelSpec(
     paper_input=(224, 224),
     gflops=69.29,
     normalisation="imagenet",
-    pretrained="timm resnext101_32x4d.fb_swsl_ig1b_ft_in1k (CC-BY-NC-4.0, not for commercial use)",
+    pretrained=(
+        "timm resnext101_32x4d.gluon_in1k (Apache-2.0); the paper's are fb_swsl_ig1b_ft_in1k (CC-BY-NC-4.0, not for "
+        "commercial use), from a file"
+    ),
 )
 PAPER_FORWARD = replace(
     SPEC,
@@ -200,7 +203,7 @@ def _encoder(name: str) -> tuple[nn.Module, list[int]]:
 def build(
     num_classes: int,
     *,
-    encoder: str = "resnext101_32x4d",
+    encoder: str = "resnext101_32x4d.gluon_in1k",
     bridge: Literal["residual", "paper_forward"] = "residual",
     bn_stats: Literal["frozen", "update"] = "frozen",
     attention: bool = True,
@@ -214,7 +217,8 @@ def build(
     num_classes : int
         Channels of the logits.
     encoder : str
-        Any network of timm with features at five resolutions.
+        Any network of timm with features at five resolutions; a tag after the dot says which pretrained weights are
+        meant when somebody asks for them.
     bridge : {"residual", "paper_forward"}
         ``residual`` adds to the bridge, at each level, a convolution of the coarsest features that starts at zero:
         with it every one of the published 57.2 million weights is used, and the start is that of ``paper_forward``,
