@@ -18,9 +18,10 @@ from napari_histoseg.core.schema import IGNORE, LabelClass
 from napari_histoseg.jobs.job import Job, Progress
 from napari_histoseg.learning.adam import Adam
 from napari_histoseg.learning.batch import Batch
+from napari_histoseg.learning.batch_norm import estimate_statistics
 from napari_histoseg.learning.fields import Field, fields_of
 from napari_histoseg.learning.fit import fit
-from napari_histoseg.learning.freeze import train_mode_frozen_statistics
+from napari_histoseg.learning.freeze import train_mode, train_mode_frozen_statistics
 from napari_histoseg.learning.gate import Score, Verdict, judge
 from napari_histoseg.learning.guard import GuardTile, guard_tiles, pull_to_parent
 from napari_histoseg.learning.holdout import Region, choose_held_out, field_regions, held_out_masks
@@ -35,13 +36,15 @@ from napari_histoseg.learning.probes import (
     folder_probes,
     score,
 )
+from napari_histoseg.learning.regime import regime_of
 from napari_histoseg.learning.samples import training_batches
 from napari_histoseg.learning.snapshot import CARD_KEY, EditSnapshot, HeldOutBox, TrainingImage
 from napari_histoseg.learning.studio import Studio
-from napari_histoseg.models.outputs import NetworkOutput, main_output
+from napari_histoseg.models.outputs import NetworkOutput, auxiliary_outputs, main_output
 from napari_histoseg.models.weights import Weights
 
 _AVERAGE_DECAY = 0.95
+_STATISTICS_BATCHES = 16
 _MAX_FIELD_PX = 48_000_000
 """Pixels at model resolution that are kept in memory, at 13 bytes each."""
 
@@ -136,6 +139,9 @@ def finetune(request: FineTuneRequest) -> Job[FineTuneResult]:
     candidate lies between parent and trained weights (Wortsman et al. 2022), which keeps more old skill than either a
     smaller learning rate or fewer steps.
 
+    A parent with random weights has nothing to keep: none of the three terms is used, the candidate is the trained
+    network, and its batch-norm statistics are found anew at the end (`estimate_statistics`).
+
     Yields
     ------
     Progress
@@ -144,14 +150,15 @@ def finetune(request: FineTuneRequest) -> Job[FineTuneResult]:
     Raises
     ------
     InputError
-        When there is nothing to learn from.
+        When there is nothing to learn from, or the model cannot learn from painted labels.
     ResourceError
         When memory runs out.
     """
     started = time.monotonic()
-    plan = request.plan
+    regime = regime_of(request.parent, request.plan)
+    plan = regime.plan
     channels, notes = channels_of(request.parent.classes, request.snapshot)
-    studio = Studio(request.parent, plan, device=request.device, is_beside_viewer=request.is_beside_viewer)
+    studio = Studio(request.parent, regime, device=request.device, is_beside_viewer=request.is_beside_viewer)
     parent = {key: value.detach().clone() for key, value in studio.model.state_dict().items()}
     yield Progress(0, plan.steps, "Collecting the corrections.")
     fields, regions = yield from _collected(request.snapshot.images, studio, channels)
@@ -163,13 +170,13 @@ def finetune(request: FineTuneRequest) -> Job[FineTuneResult]:
         raise InputError(
             "All corrections lie in regions that are held out for judging; paint some elsewhere, then retrain."
         )
-    guards = yield from _guards(studio, request.snapshot.others, fields)
+    guards = [] if regime.is_untrained else (yield from _guards(studio, request.snapshot.others, fields))
     reference = yield from _collected(request.snapshot.reference, studio, channels)
     probes = correction_probes(fields, regions, masks, plan.seed) + agreement_probes(guards)
     probes += folder_probes(*reference, plan.seed)
     before = yield from studio.confusions(probes, done=0)
     batches = training_batches(fields, regions, masks, guards, plan=plan, num_classes=len(request.parent.classes))
-    losses, trained = yield from _trained(studio, batches, parent)
+    losses, trained = yield from _trained(studio, studio.ready(batches), parent)
     state, blend, scores, verdict = yield from _candidate(studio, probes, before, parent, trained)
     cpu = {key: value.cpu() for key, value in state.items()}
     return FineTuneResult(
@@ -180,7 +187,7 @@ def finetune(request: FineTuneRequest) -> Job[FineTuneResult]:
         blend,
         tuple(losses),
         time.monotonic() - started,
-        notes,
+        (*regime.notes, *notes),
         plan,
         request.snapshot.learned_until,
     )
@@ -238,7 +245,7 @@ def _guards(
         others,
         fields,
         mpp=studio.mpp,
-        tile_px=2 * studio.plan.tile_px,
+        tile_px=studio.regime.intake.input_px or 2 * studio.plan.tile_px,
         probabilities=studio.probabilities,
         seed=studio.plan.seed,
     )
@@ -252,7 +259,7 @@ def _guards(
 def _trained(
     studio: Studio, batches: Iterator[Batch], parent: Mapping[str, Tensor]
 ) -> Generator[Progress, None, tuple[list[float], dict[str, Tensor]]]:
-    """Losses of all steps and the running average of the trained weights."""
+    """Losses of all steps and the running average of the trained weights, ready for evaluation."""
     plan, model = studio.plan, studio.model
     average = WeightAverage(model, _AVERAGE_DECAY)
     optimizer = Adam(model.parameters(), lr=plan.learning_rate)
@@ -264,17 +271,20 @@ def _trained(
         return smooth(step if spent * plan.steps <= step else int(min(1.0, spent) * plan.steps))
 
     def loss(output: NetworkOutput, batch: Batch) -> Tensor:
-        return finetune_loss(main_output(output), batch, plan) + plan.anchor * pull_to_parent(model, parent)
+        value = finetune_loss(main_output(output), batch, plan)
+        aux = [finetune_loss(logits, batch, plan) for logits in auxiliary_outputs(output)]
+        value = value + torch.stack(aux).mean() if aux else value
+        return value + plan.anchor * pull_to_parent(model, parent)
 
     loop = fit(
         model,
-        studio.normalised(batches),
+        batches,
         loss=loss,
         optimizer=optimizer,
         schedule=schedule,
         steps=plan.steps,
         device=studio.device,
-        mode=train_mode_frozen_statistics,
+        mode=train_mode if studio.regime.is_untrained else train_mode_frozen_statistics,
         average=average,
         clip_norm=1.0,
     )
@@ -289,7 +299,22 @@ def _trained(
             yield Progress(step.step, step.total, f"Step {step.step} of {step.total}, loss {step.loss:.3f}.", step)
     finally:
         loop.close()
-    return losses, average.state()
+    model.load_state_dict(average.state())
+    if studio.regime.is_untrained:
+        yield from _statistics(studio, batches, done=len(losses))
+    return losses, {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def _statistics(studio: Studio, batches: Iterator[Batch], *, done: int) -> Iterator[Progress]:
+    """Find the batch-norm statistics of the trained network on a few more batches."""
+    images = (next(batches).image.to(studio.device) for _ in range(_STATISTICS_BATCHES))
+    loop = estimate_statistics(studio.model, images)
+    while True:
+        with studio.at_work():
+            seen = next(loop, None)
+        if seen is None:
+            return
+        yield Progress(done, studio.plan.steps, f"Settling the network, {seen} of {_STATISTICS_BATCHES}.")
 
 
 def finetune_loss(logits: Tensor, batch: Batch, plan: FineTunePlan) -> Tensor:

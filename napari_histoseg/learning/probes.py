@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_histoseg.core.box import Box
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.learning.fields import Field
 from napari_histoseg.learning.gate import Score, ScoreKind
 from napari_histoseg.learning.guard import GuardTile
 from napari_histoseg.learning.holdout import Region
 from napari_histoseg.learning.metrics import Matrix, dice, overall_accuracy
+from napari_histoseg.models.intake import Intake
 from napari_histoseg.models.predictor import IMAGENET_MEAN, IMAGENET_SD
 from napari_histoseg.models.spec import Normalisation
 
@@ -110,7 +112,7 @@ def normalised(image: Tensor, normalisation: Normalisation) -> Tensor:
 
 @torch.inference_mode()
 def probabilities(
-    model: nn.Module, pixels: NDArray[np.uint8], *, multiple: int, normalisation: Normalisation
+    model: nn.Module, pixels: NDArray[np.uint8], *, intake: Intake, normalisation: Normalisation
 ) -> NDArray[np.float32]:
     """Class probabilities of one crop.
 
@@ -119,19 +121,26 @@ def probabilities(
     model : nn.Module
         In evaluation mode.
     pixels : ndarray of uint8, shape (h, w, 3)
-    multiple : int
-        Sides are mirrored up to multiples of this and cut again.
+    intake : Intake
+        Sides are mirrored up to what it takes and cut again; a crop larger than a network's only size is cut up.
 
     Returns
     -------
     ndarray of float32, shape (C, h, w)
     """
+    shape = pixels.shape[:2]
+    if intake.input_px is not None and max(shape) > intake.input_px:
+        boxes = list(Box.of_shape(shape).tiles(intake.input_px))
+        parts = [probabilities(model, pixels[b.slices], intake=intake, normalisation=normalisation) for b in boxes]
+        whole = np.empty((len(parts[0]), *shape), np.float32)
+        for box, part in zip(boxes, parts, strict=True):
+            whole[:, *box.slices] = part
+        return whole
     device = next(model.parameters()).device
-    height, width = pixels.shape[:2]
-    padded = np.pad(pixels, [(0, -height % multiple), (0, -width % multiple), (0, 0)], mode="symmetric")
-    image = torch.from_numpy(padded).to(device).movedim(-1, 0)[None].float() / 255
+    filled = intake.filled(intake.surrounded(pixels))
+    image = torch.from_numpy(np.require(filled, requirements=["C", "W"])).to(device).movedim(-1, 0)[None].float() / 255
     soft: Tensor = model(normalised(image, normalisation)).float().softmax(dim=1)
-    result: NDArray[np.float32] = soft[0, :, :height, :width].cpu().numpy()
+    result: NDArray[np.float32] = soft[0, :, : shape[0], : shape[1]].cpu().numpy()
     return result
 
 

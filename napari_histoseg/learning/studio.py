@@ -17,9 +17,8 @@ from napari_histoseg.jobs.job import Progress
 from napari_histoseg.jobs.lane import check_cancelled
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.metrics import Matrix, confusion_matrix
-from napari_histoseg.learning.plan import FineTunePlan
 from napari_histoseg.learning.probes import Probe, normalised, probabilities
-from napari_histoseg.models.registry import get_model
+from napari_histoseg.learning.regime import Regime
 from napari_histoseg.models.weights import Weights, build_network
 
 
@@ -29,7 +28,7 @@ class Studio:
     Parameters
     ----------
     parent : Weights
-    plan : FineTunePlan
+    regime : Regime
     device : str
     is_beside_viewer : bool
         Compute with one thread.
@@ -40,12 +39,12 @@ class Studio:
         When the network does not fit into memory.
     """
 
-    def __init__(self, parent: Weights, plan: FineTunePlan, *, device: str, is_beside_viewer: bool) -> None:
-        self.plan = plan
+    def __init__(self, parent: Weights, regime: Regime, *, device: str, is_beside_viewer: bool) -> None:
+        self.regime = regime
+        self.plan = regime.plan
         self.device = device
         self.mpp = parent.mpp
         self._normalisation = parent.card.normalisation
-        self._multiple = get_model(parent.model_id).spec.required_multiple
         self._is_beside_viewer = is_beside_viewer
         with memory_sentence():
             network = build_network(parent)
@@ -56,7 +55,7 @@ class Studio:
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class probabilities (C, h, w) of a crop (h, w, 3)."""
         with self.at_work():
-            return probabilities(self.model, pixels, multiple=self._multiple, normalisation=self._normalisation)
+            return probabilities(self.model, pixels, intake=self.regime.intake, normalisation=self._normalisation)
 
     def confusions(self, probes: Sequence[Probe], *, done: int) -> Generator[Progress, None, list[Matrix]]:
         """Confusion matrix of the network's answer on each probe; ``done`` is how many steps have been taken."""
@@ -67,10 +66,10 @@ class Studio:
             yield Progress(done, self.plan.steps, f"Judging region {len(found)} of {len(probes)}.")
         return found
 
-    def normalised(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Batches with their images as the network wants them."""
+    def ready(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Batches with their images as the network wants them, and labels of the pixels that it speaks of."""
         for batch in batches:
-            yield replace(batch, image=normalised(batch.image, self._normalisation))
+            yield replace(self.regime.central(batch), image=normalised(batch.image, self._normalisation))
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

@@ -23,12 +23,13 @@ from napari_histoseg.learning.gate import Verdict
 from napari_histoseg.learning.guard import pull_to_parent
 from napari_histoseg.learning.losses import cross_entropy
 from napari_histoseg.learning.plan import FineTunePlan
+from napari_histoseg.learning.regime import regime_of
 from napari_histoseg.learning.snapshot import EditSnapshot, TrainingImage
-from napari_histoseg.models.weights import RANDOM, Weights, WeightsCard, build_network
+from napari_histoseg.models.weights import Weights, WeightsCard, build_network
 
 PLAN = FineTunePlan(steps=12, minutes=60, batch_size=3, tile_px=32, learning_rate=3e-3)
 CARD = WeightsCard("tiny", "unet", EPITHELIUM.classes, 1.0, variant={"width": 4, "batch_norm": True})
-PARENT = Weights(RANDOM, "unet", None, CARD)
+PARENT = Weights("tiny", "unet", None, CARD)
 
 
 def _image(seed: int, shape: tuple[int, int] = (96, 128)) -> ImageRef:
@@ -304,8 +305,54 @@ def test_a_full_memory_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_network_without_batch_norm_is_fine_tuned_just_the_same() -> None:
     variant = {"width": 8, "n_blocks": 1}
     card = WeightsCard("tiny", "spade_segresnet", EPITHELIUM.classes, 1.0, variant=variant)
-    parent = Weights(RANDOM, "spade_segresnet", None, card)
+    parent = Weights("tiny", "spade_segresnet", None, card)
     snapshot = EditSnapshot((_item([(25, 35, 2)]),), EPITHELIUM.classes)
     result, _ = _run(FineTuneRequest(parent, snapshot, PLAN.model_copy(update={"steps": 2})))
     assert result.steps == 2
     assert all(value.isfinite().all() for value in result.state.values())
+
+
+# networks of every kind ----------------------------------------------------------------------------------------------
+
+
+def _tiny(model_id: str, **variant: object) -> Weights:
+    card = WeightsCard("tiny", model_id, EPITHELIUM.classes, 1.0, variant=variant)
+    return Weights("tiny", model_id, None, card)
+
+
+def test_a_network_of_one_size_learns_from_tiles_of_that_size() -> None:
+    plan = PLAN.model_copy(update={"steps": 1})
+    parent = _tiny("micronet_252", size_px=252, width=1)
+    result, _ = _run(FineTuneRequest(parent, EditSnapshot((_item(THREE),), EPITHELIUM.classes), plan))
+    assert result.plan.tile_px == 252 and result.plan.batch_size == 1
+    assert result.notes == ("Micro-Net-252 learns from tiles of 252 px, 1 per step.",)
+    assert all(value.isfinite().all() for value in result.state.values())
+
+
+def test_a_network_with_context_learns_from_what_its_centre_sees() -> None:
+    parent = _tiny("unet", width=2, context_margin=16)
+    snapshot = EditSnapshot((_item(THREE),), EPITHELIUM.classes)
+    result, _ = _run(FineTuneRequest(parent, snapshot, PLAN))
+    assert result.plan.tile_px == 64 and result.steps == PLAN.steps
+    batch = Batch(torch.rand(1, 3, 64, 64), torch.arange(64 * 64).view(1, 64, 64), soft=torch.rand(1, 2, 64, 64))
+    central = regime_of(parent, PLAN).central(batch)
+    assert torch.equal(central.labels, batch.labels[:, 16:-16, 16:-16]) and central.image.shape == (1, 3, 64, 64)
+    assert central.weight is None and central.soft is not None and central.soft.shape == (1, 2, 32, 32)
+
+
+def test_auxiliary_outputs_learn_too() -> None:
+    parent = _tiny("unetpp_deep", width=4, deep_supervision=True)
+    snapshot = EditSnapshot((_item(THREE),), EPITHELIUM.classes)
+    plan = PLAN.model_copy(update={"steps": 2, "anchor": 0.0})
+    result, _ = _run(FineTuneRequest(parent, snapshot, plan))
+    before = build_network(parent).state_dict()
+    assert all(not torch.equal(result.state[f"heads.{k}.weight"], before[f"heads.{k}.weight"]) for k in range(4))
+
+
+@pytest.mark.parametrize(
+    ("model_id", "message"),
+    [("haematoxylin_watershed", "does not learn"), ("cellularity_resnet101", "cannot learn from painted labels")],
+)
+def test_what_cannot_learn_from_labels_is_a_sentence(model_id: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _run(FineTuneRequest(_tiny(model_id), EditSnapshot((_item(THREE),), EPITHELIUM.classes), PLAN))
