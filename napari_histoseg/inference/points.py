@@ -1,8 +1,7 @@
 """Cells from points: each nucleus that a person marked grows to its outline.
 
 The weak labels of Wang, Yu & Wang (segmentation-guided regression for cellularity). Everything is local: a cell depends
-on what lies within `REACH_UM` of it, so `solve_box` gives for a part of an image what the whole would give there, up to
-single pixels that are as far from one point as from another.
+on what lies within `REACH_UM` of it, so `solve_box` gives for a part of an image what the whole would give there.
 """
 
 from __future__ import annotations
@@ -30,6 +29,8 @@ _TILE_PX = 2048
 _SMOOTH_UM = 0.4
 _NEIGHBOURHOOD_UM = 35.0
 _LEAST_AMOUNT = 0.2
+_NUDGE_PX = 1e-3
+_IRRATIONAL = (2**0.5, 3**0.5)
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ def solve_box(
     window = box.pad(round(REACH_UM / mpp)).clip(pixels.shape)
     near = points.inside(window)
     stain = _smooth_stain(pixels[window.slices], mpp)
-    field = _Field(near, window, mpp)
+    field = _Field(near, window, mpp, rules.reach_um)
     level = _level(stain, threshold, mpp)
     if rules.mode == "marker":
         level = _own_levels(level, stain, field, rules)
@@ -236,23 +237,30 @@ def solve_box(
 
 
 class _Field:
-    """For every pixel of a window: which point is nearest (from 1; 0 without any), and how far in µm."""
+    """For every pixel within reach of a point: which one is nearest (from 1; 0 beyond), and how far in µm.
 
-    def __init__(self, points: Points, window: Box, mpp: float) -> None:
+    Points are moved by less than a thousandth of a pixel, each in its own way, so that no pixel is equally far from two
+    and the outcome cannot depend on where the window lies.
+    """
+
+    def __init__(self, points: Points, window: Box, mpp: float, reach_um: float) -> None:
         from scipy import ndimage
+        from scipy.spatial import cKDTree
 
         self.count = len(points)
         self.mpp = mpp
         self.rows, self.columns = points.pixels(window)
+        nudge = np.modf(np.outer(points.numbers, _IRRATIONAL))[0] * _NUDGE_PX
+        self.places = np.stack([self.rows, self.columns], axis=1) + nudge
         self.seeds = np.zeros(window.shape, np.int32)
         self.seeds[self.rows, self.columns] = np.arange(1, self.count + 1)
+        self.nearest = np.zeros(window.shape, np.int32)
+        self.distance = np.full(window.shape, np.inf)
         if self.count:
-            distance, (y, x) = ndimage.distance_transform_edt(self.seeds == 0, return_indices=True)
-            self.distance = distance * mpp
-            self.nearest = self.seeds[y, x]
-        else:
-            self.distance = np.full(window.shape, np.inf)
-            self.nearest = self.seeds
+            y, x = np.nonzero(ndimage.distance_transform_edt(self.seeds == 0) * mpp <= reach_um)
+            distance, nearest = cKDTree(self.places).query(np.stack([y, x], axis=1))
+            self.distance[y, x] = distance * mpp
+            self.nearest[y, x] = nearest + 1
 
     def within(self, radius_um: float) -> NDArray[np.int32]:
         """The nearest point where it is within that radius, else 0."""
@@ -327,11 +335,10 @@ def _outlined(foreground: NDArray[np.bool_], field: _Field, rules: PointRules) -
     owner = np.zeros(count + 1, np.int32)
     if not count or not field.count:
         return owner[regions]
-    places = np.stack([field.rows, field.columns], axis=1)
     boxes = ndimage.find_objects(regions)
     present = np.array([k for k, found in enumerate(boxes, start=1) if found is not None])
     middles = np.array(ndimage.center_of_mass(regions > 0, regions, present))
-    distance, nearest = cKDTree(places).query(middles)
+    distance, nearest = cKDTree(field.places).query(middles)
     owner[present] = np.where(distance * field.mpp <= rules.reach_um, nearest + 1, 0)
     region_of = regions[field.rows, field.columns]
     owner[region_of] = np.arange(1, field.count + 1)
@@ -342,7 +349,7 @@ def _outlined(foreground: NDArray[np.bool_], field: _Field, rules: PointRules) -
         y, x = np.nonzero(regions[cut] == region)
         y, x = y + cut[0].start, x + cut[1].start
         inside = np.flatnonzero(region_of == region)
-        which[y, x] = inside[cKDTree(places[inside]).query(np.stack([y, x], axis=1))[1]] + 1
+        which[y, x] = inside[cKDTree(field.places[inside]).query(np.stack([y, x], axis=1))[1]] + 1
     return which
 
 

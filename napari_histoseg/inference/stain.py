@@ -64,7 +64,7 @@ def haematoxylin(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     Returns
     -------
     ndarray of float32, shape (...)
-        Optical density of the stain; about 0 on glass, 0.3 to 1.5 in nuclei.
+        Optical density of the stain; about 0 on glass, 0.5 to 3 in nuclei.
     """
     vectors = np.array(RUIFROK)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
