@@ -101,26 +101,32 @@ def _nearest(i: int, outline: _Outline, others: list[_Outline], distance: Callab
 
 
 class _Outline:
-    """Pixels of one object (n, 2), those on its boundary in a tree, and the first and last row and column."""
+    """Pixels of one object (n, 2), those on its boundary, also in a tree, and the first and last row and column."""
 
     def __init__(self, pixels: Points, boundary: Points) -> None:
         from scipy.spatial import cKDTree
 
         self.pixels = pixels
+        self.boundary = boundary
         self.tree = cKDTree(boundary)
         self.extent = np.concatenate([pixels.min(axis=0), pixels.max(axis=0)])
         self._inside = np.zeros(self.extent[2:] - self.extent[:2] + 1, bool)
         self._inside[tuple((pixels - self.extent[:2]).T)] = True
 
     def farthest(self, other: _Outline) -> float:
-        """Largest distance of a pixel of the other object to this one; pixels that both have are at distance 0."""
-        place = other.pixels - self.extent[:2]
-        is_near = ((place >= 0) & (place < self._inside.shape)).all(axis=1)
-        is_outside = np.ones(len(place), bool)
-        is_outside[is_near] = ~self._inside[tuple(place[is_near].T)]
-        if not is_outside.any():
-            return 0.0
-        return float(self.tree.query(other.pixels[is_outside])[0].max())
+        """Largest distance of a pixel of the other object to this one; pixels that both have are at distance 0.
+
+        Beside this object's extent, the pixel farthest from it lies on the other's boundary: from any pixel inside, one
+        step further away from the extent is farther and still in the other object.
+        """
+        near = other.pixels[self._spans(other.pixels)]
+        near = near[~self._inside[tuple((near - self.extent[:2]).T)]]
+        asked = np.concatenate([near, other.boundary[~self._spans(other.boundary)]])
+        return float(self.tree.query(asked)[0].max()) if len(asked) else 0.0
+
+    def _spans(self, points: Points) -> NDArray[np.bool_]:
+        """Which points are within the extent."""
+        return np.all((points >= self.extent[:2]) & (points <= self.extent[2:]), axis=1)
 
 
 class _Distances:

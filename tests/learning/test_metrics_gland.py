@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from math import hypot
 
 import numpy as np
@@ -115,8 +116,6 @@ def test_pixel_f1_is_dice() -> None:
 
 
 def test_many_specks_stay_affordable() -> None:
-    import time
-
     truth, specks = np.zeros((500, 700), np.int32), np.zeros((500, 700), np.int32)
     for k in range(9):
         truth[50 + 150 * (k // 3) :, 60 + 220 * (k % 3) :][:100, :150] = k + 1
