@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_histoseg.core.errors import ModelError
+from napari_histoseg.learning.batch_norm import estimate_statistics
 from napari_histoseg.models.registry import get_model
 from napari_histoseg.models.zoo.unetsharp import AttentionGate, UNetSharp
 
@@ -163,3 +164,14 @@ def test_ablations_leave_out_what_they_say() -> None:
 def test_what_does_not_fit_is_said(variant: dict[str, str], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         build(**variant)
+
+
+def test_statistics_found_anew_leave_a_frozen_encoder_alone() -> None:
+    torch.manual_seed(0)
+    network = build()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    images = [torch.rand(2, 3, 32, 32) for _ in range(2)]
+    assert list(estimate_statistics(network, iter(images))) == [1, 2]
+    moved = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved and not any(key.startswith("encoder.") for key in moved)
+    assert "levels.3.bridge_norm.running_mean" in moved
