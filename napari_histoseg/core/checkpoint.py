@@ -1,4 +1,4 @@
-"""Label planes of an image on disk as zarr arrays, so that opening need not replay the whole journal.
+"""Label planes and cells of an image on disk as zarr arrays, so that opening need not replay the whole journal.
 
 A checkpoint says which edit it reflects. It is written chunk by chunk while the person works, so a chunk may already
 hold later edits; replaying those is harmless, because an edit sets pixels to values instead of changing them by some
@@ -11,7 +11,8 @@ import gzip
 import json
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.atomic import replace_bytes, sync_folder, write_json
-from napari_histoseg.core.planes import CHUNK_PX, FILL, PLANES, Chunk, Planes
+from napari_histoseg.core.planes import CHUNK_PX, FILL, Chunk, Chunked
 
 _COMPRESSION = 1
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What a checkpoint holds.
+
+    Parameters
+    ----------
+    fill : mapping of str to int
+        Arrays of the zarr group and their value where nothing was written.
+    dtype : str
+        Of all of them.
+    journalled : tuple of str
+        Arrays that reflect an edit of the journal; they come together or not at all.
+    suffix : str
+        Of the note's name.
+    """
+
+    fill: Mapping[str, int]
+    dtype: str
+    journalled: tuple[str, ...]
+    suffix: str = ""
+
+
+LABELS = Layout(FILL, "|u1", ("labels", "state"))
+CELLS = Layout({"instances": 0}, "<u4", ("instances",), ".cells")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What `Checkpoint.load` found.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray, shape (H, W)
+        Those that are whole; the journalled ones come together or not at all.
+    seq : int
+        The edit that the journalled arrays reflect; 0 when they are absent.
+    damaged : tuple of str
+        Names of arrays that could not be read.
+    note : dict
+    """
+
+    arrays: dict[str, NDArray[Any]]
+    seq: int
+    damaged: tuple[str, ...]
+    note: dict[str, Any] = field(default_factory=dict)
+
+
 class Checkpoint:
-    """The zarr group ``<image id>.zarr`` and the note ``<image id>.json`` beside it.
+    """The arrays of a layout in the zarr group ``<image id>.zarr``, and the note ``<image id><suffix>.json`` beside it.
 
     Parameters
     ----------
@@ -34,12 +82,14 @@ class Checkpoint:
     image_id : str
     shape : (int, int)
         (height, width) of the image in pixels.
+    layout : Layout
     """
 
-    def __init__(self, folder: Path, image_id: str, shape: tuple[int, int]) -> None:
+    def __init__(self, folder: Path, image_id: str, shape: tuple[int, int], layout: Layout) -> None:
         self._group = folder / f"{image_id}.zarr"
-        self._note_path = folder / f"{image_id}.json"
+        self._note_path = folder / f"{image_id}{layout.suffix}.json"
         self._shape = shape
+        self._layout = layout
         self._begun: set[str] = set()
         self._stored: set[Chunk] = set()
         self._unusable: set[str] = set()
@@ -47,37 +97,32 @@ class Checkpoint:
         self._round: list[Chunk] = []
         self._round_seq: int | None = None
 
-    def load(self) -> tuple[dict[str, NDArray[np.uint8]], int, tuple[str, ...]]:
-        """What is on disk.
-
-        Returns
-        -------
-        planes : dict of str to ndarray of uint8, shape (H, W)
-            The planes that are whole; ``labels`` and ``state`` come together or not at all.
-        seq : int
-            The edit that ``labels`` and ``state`` reflect; 0 when they are absent.
-        damaged : tuple of str
-            Names of planes that could not be read.
-        """
+    def load(self) -> Stored:
+        """What is on disk."""
+        names = tuple(self._layout.fill)
         note = read_note(self._note_path)
         if note is None or note["shape"] != list(self._shape):
-            self._stored, self._unusable = set(), set(PLANES)
-            return {}, 0, PLANES if self._group.exists() else ()
+            self._stored, self._unusable = set(), set(names)
+            return Stored({}, 0, tuple(name for name in names if (self._group / name).exists()))
         self._stored = {(name, row, column) for name, row, column in note["chunks"]}
-        planes = {name: array for name in PLANES if (array := self._read(name)) is not None}
-        bad = tuple(name for name in PLANES if name not in planes)
+        arrays = {name: array for name in names if (array := self._read(name)) is not None}
+        damaged = tuple(name for name in names if name not in arrays)
         seq = int(note["seq"])
-        if "labels" in bad or "state" in bad:
-            planes, seq = {name: array for name, array in planes.items() if name == "proposal"}, 0
-        self._unusable = set(PLANES) - set(planes)
-        self._stored = {chunk for chunk in self._stored if chunk[0] in planes}
-        return planes, seq, bad
+        if set(damaged) & set(self._layout.journalled):
+            arrays = {name: array for name, array in arrays.items() if name not in self._layout.journalled}
+            seq = 0
+        self._unusable = set(names) - set(arrays)
+        self._stored = {chunk for chunk in self._stored if chunk[0] in arrays}
+        return Stored(arrays, seq, damaged, note)
 
-    def update(self, planes: Planes, seq: int, entry: dict[str, Any], *, budget_s: float | None = None) -> bool:
+    def update(self, planes: Chunked, seq: int, entry: dict[str, Any], *, budget_s: float | None = None) -> bool:
         """Bring the disk up to date with ``planes``, which reflect the journal up to ``seq``.
 
         Parameters
         ----------
+        planes : Chunked
+            With the arrays of the layout.
+        seq : int
         entry : dict
             The project's entry of the image, kept in the note so that a lost journal does not lose the image.
         budget_s : float, optional
@@ -105,7 +150,7 @@ class Checkpoint:
         for folder in self._unsynced:
             sync_folder(folder)
         self._unsynced.clear()
-        _write_note(self._note_path, self._round_seq, self._shape, entry, self._stored)
+        _write_note(self._note_path, self._round_seq, self._shape, entry, self._stored, planes.note())
         self._round_seq = None
         return True
 
@@ -114,24 +159,24 @@ class Checkpoint:
         """Whether a round has begun and not ended."""
         return self._round_seq is not None
 
-    def _read(self, name: str) -> NDArray[np.uint8] | None:
+    def _read(self, name: str) -> NDArray[Any] | None:
         import zarr
 
         folder = self._group / name
         listed = [_chunk_path(folder, chunk) for chunk in self._stored if chunk[0] == name]
         if not listed and not (folder / "zarr.json").is_file():
-            return np.full(self._shape, FILL[name], np.uint8)
+            return filled(self._shape, self._layout, name)
         if not all(path.is_file() for path in listed):
             return None
         try:
             array = zarr.open_array(store=str(folder), mode="r")
-            if array.shape != self._shape or array.dtype != np.uint8:
+            if array.shape != self._shape or array.dtype != np.dtype(self._layout.dtype):
                 return None
             return np.asarray(array[:])
         except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, zlib.error):
             return None
 
-    def _write(self, planes: Planes, chunk: Chunk) -> None:
+    def _write(self, planes: Chunked, chunk: Chunk) -> None:
         """Put one chunk on the disk.
 
         The file is written here and not by zarr, which would hand the work to a thread of its own and make the window
@@ -139,7 +184,7 @@ class Checkpoint:
         """
         name = chunk[0]
         self._begin(name)
-        full = np.full((CHUNK_PX, CHUNK_PX), FILL[name], np.uint8)
+        full = filled((CHUNK_PX, CHUNK_PX), self._layout, name)
         pixels = planes.chunk(chunk)
         full[: pixels.shape[0], : pixels.shape[1]] = pixels
         path = _chunk_path(self._group / name, chunk)
@@ -152,7 +197,7 @@ class Checkpoint:
 
     def begin(self) -> None:
         """Make the zarr arrays that are missing or cannot be used, so that `update` need not; errors as there."""
-        for name in PLANES:
+        for name in self._layout.fill:
             self._begin(name)
 
     def _begin(self, name: str) -> None:
@@ -168,8 +213,8 @@ class Checkpoint:
                 store=str(folder),
                 shape=self._shape,
                 chunks=(CHUNK_PX, CHUNK_PX),
-                dtype="uint8",
-                fill_value=FILL[name],
+                dtype=self._layout.dtype,
+                fill_value=self._layout.fill[name],
                 compressors=GzipCodec(level=_COMPRESSION),
                 overwrite=True,
             )
@@ -187,12 +232,13 @@ def read_note(path: Path) -> dict[str, Any] | None:
     return note if is_whole else None
 
 
-def notes_in(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Image ids and notes of all checkpoints in a folder."""
+def notes_in(folder: Path, layout: Layout) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Image ids and notes of all checkpoints of a layout in a folder."""
     for path in sorted(folder.glob("*.json")):
-        note = read_note(path)
+        image_id, _, kind = path.stem.partition(".")
+        note = read_note(path) if kind == layout.suffix.removeprefix(".") else None
         if note is not None:
-            yield path.stem, note
+            yield image_id, note
 
 
 def note_entry(folder: Path, image_id: str, shape: tuple[int, int], entry: dict[str, Any]) -> None:
@@ -207,14 +253,28 @@ def note_entry(folder: Path, image_id: str, shape: tuple[int, int], entry: dict[
     path = folder / f"{image_id}.json"
     note = read_note(path)
     if note is None:
-        _write_note(path, 0, shape, entry, ())
+        _write_note(path, 0, shape, entry, (), {})
     else:
         write_json(path, {**note, "entry": entry})
 
 
-def _write_note(path: Path, seq: int, shape: tuple[int, int], entry: dict[str, Any], chunks: Iterable[Chunk]) -> None:
+def filled(shape: tuple[int, int], layout: Layout, name: str) -> NDArray[Any]:
+    """An array of a layout as it is before anything was written."""
+    if layout.fill[name] == 0:
+        return np.zeros(shape, layout.dtype)  # takes no memory until it is written
+    return np.full(shape, layout.fill[name], layout.dtype)
+
+
+def _write_note(
+    path: Path,
+    seq: int,
+    shape: tuple[int, int],
+    entry: dict[str, Any],
+    chunks: Iterable[Chunk],
+    more: dict[str, Any],
+) -> None:
     path.parent.mkdir(exist_ok=True)
-    write_json(path, {"format": 1, "seq": seq, "shape": shape, "entry": entry, "chunks": sorted(chunks)})
+    write_json(path, {"format": 1, "seq": seq, "shape": shape, "entry": entry, "chunks": sorted(chunks), **more})
 
 
 def _chunk_path(folder: Path, chunk: Chunk) -> Path:

@@ -1,20 +1,26 @@
-"""What a person did to the labels of an image, small enough to be kept for ever."""
+"""What was done to the labels and cells of an image, small enough to be kept for ever."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
 
-Kind = Literal["edit", "accept", "undo", "redo", "import"]
+if TYPE_CHECKING:
+    from napari_histoseg.core.cell_patch import CellPatch
 
-_COMPRESSION = 3  # a stroke must be on the disk within a frame of the screen
+Kind = Literal["edit", "accept", "undo", "redo", "import", "run"]
+"""A person's change, a person's word for what is there, taking back, doing again, labels or cells from elsewhere, cells
+that a program found."""
+
+COMPRESSION = 3
+"""Level of zlib: a stroke must be on the disk within a frame of the screen."""
 
 
 class State(IntEnum):
@@ -57,14 +63,11 @@ class Patch:
 
     def encode(self) -> bytes:
         """Compressed bytes with a checksum; a brush stroke takes a few hundred."""
-        packed = np.packbits(self.mask, axis=1)
-        # Neighbouring rows of a brush stroke are nearly equal: their difference is nearly all zeros.
-        packed[1:] ^= packed[:-1].copy()
-        parts = [packed.tobytes()]
+        parts = [pack_mask(self.mask)]
         for values in (self.before_labels, self.before_state, self.after_labels, self.after_state):
             is_constant = bool(values.size) and bool((values == values[0]).all())
             parts.append(bytes([1, int(values[0])]) if is_constant else b"\0" + values.tobytes())
-        return zlib.compress(b"".join(parts), _COMPRESSION)
+        return zlib.compress(b"".join(parts), COMPRESSION)
 
     @classmethod
     def decode(cls, data: bytes, box: Box) -> Patch:
@@ -79,12 +82,9 @@ class Patch:
             raw = np.frombuffer(zlib.decompress(data), np.uint8)
         except zlib.error as error:
             raise ValueError(f"damaged patch: {error}") from None
-        width_bytes = -(-box.width // 8)
-        cut = box.height * width_bytes
+        mask, cut = unpack_mask(raw, box)
         if raw.size < cut + 4:
             raise ValueError(f"patch of {raw.size} bytes is too short for {box}")
-        rows = np.bitwise_xor.accumulate(raw[:cut].reshape(box.height, width_bytes), axis=0)
-        mask = np.unpackbits(rows, axis=1, count=box.width).astype(bool)
         count = int(np.count_nonzero(mask))
         values: list[NDArray[np.uint8]] = []
         for _ in range(4):
@@ -99,9 +99,33 @@ class Patch:
         return cls(box, mask, *values)
 
 
+def pack_mask(mask: NDArray[np.bool_]) -> bytes:
+    """The bits of a mask (h, w), each row as its difference to the one above, which compresses well."""
+    packed = np.packbits(mask, axis=1)
+    # Neighbouring rows of a brush stroke are nearly equal: their difference is nearly all zeros.
+    packed[1:] ^= packed[:-1].copy()
+    return packed.tobytes()
+
+
+def unpack_mask(raw: NDArray[np.uint8], box: Box) -> tuple[NDArray[np.bool_], int]:
+    """The mask of a box that `pack_mask` put at the beginning of ``raw``, and the number of bytes it took.
+
+    Raises
+    ------
+    ValueError
+        When ``raw`` is too short.
+    """
+    width_bytes = -(-box.width // 8)
+    size = box.height * width_bytes
+    if raw.size < size:
+        raise ValueError(f"patch of {raw.size} bytes is too short for {box}")
+    rows = np.bitwise_xor.accumulate(raw[:size].reshape(box.height, width_bytes), axis=0)
+    return np.unpackbits(rows, axis=1, count=box.width).astype(bool), size
+
+
 @dataclass(frozen=True)
-class Edit:
-    """One committed row of the journal.
+class Record:
+    """Who did what, when and where: a row of the journal without its pixels.
 
     Parameters
     ----------
@@ -111,16 +135,16 @@ class Edit:
     at : float
         Unix time in seconds.
     author, tool : str
-        Who did it and with what ("paint", "fill", "polygon", "accept", ...).
-    kind : {"edit", "accept", "undo", "redo", "import"}
+        Who did it and with what ("paint", "fill", "polygon", "accept", "class", "split", ...).
+    kind : {"edit", "accept", "undo", "redo", "import", "run"}
     box : Box
-        Smallest box around the changed pixels.
+        Smallest box around what changed.
     changed : int
-        Number of changed pixels.
+        Number of changed pixels, of the labels or of the cells.
     target : int or None
         For undo and redo, the ``seq`` of the edit that was taken back or done again.
-    patch : Patch
-        What happened to the pixels; for an undo already reversed.
+    cells : int or None
+        Number of changed cells; None when it was about labels.
     """
 
     seq: int
@@ -132,4 +156,17 @@ class Edit:
     box: Box
     changed: int
     target: int | None
-    patch: Patch = field(repr=False, compare=False)
+    cells: int | None
+
+
+@dataclass(frozen=True)
+class Edit(Record):
+    """One committed row of the journal.
+
+    Parameters
+    ----------
+    patch : Patch or CellPatch
+        What happened to the labels or to the cells; for an undo already reversed.
+    """
+
+    patch: Patch | CellPatch = field(repr=False, compare=False)

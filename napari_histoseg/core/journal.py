@@ -14,26 +14,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from napari_histoseg.core.box import Box
-from napari_histoseg.core.edit import Edit, Kind, Patch
+from napari_histoseg.core.cell_patch import CellPatch
+from napari_histoseg.core.edit import Edit, Kind, Patch, Record
 from napari_histoseg.core.errors import ProjectError
 
-JOURNAL_VERSION = 1
+JOURNAL_VERSION = 2
+"""1: strokes. 2: also cells; ``edits.cells`` is the number of cells that an edit is about, NULL for a stroke."""
+
 _TABLES = """
 CREATE TABLE images (id TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE edits (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, image_id TEXT NOT NULL, at REAL NOT NULL, author TEXT NOT NULL,
     tool TEXT NOT NULL, kind TEXT NOT NULL, y0 INTEGER, x0 INTEGER, y1 INTEGER, x1 INTEGER,
-    changed INTEGER NOT NULL, target INTEGER, patch BLOB, checksum INTEGER NOT NULL);
+    changed INTEGER NOT NULL, target INTEGER, patch BLOB, checksum INTEGER NOT NULL, cells INTEGER);
 CREATE INDEX edits_by_image ON edits (image_id, seq);
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, image_id TEXT NOT NULL, model TEXT NOT NULL, revision TEXT,
     y0 INTEGER, x0 INTEGER, y1 INTEGER, x1 INTEGER, started_at REAL NOT NULL, ended_at REAL, state TEXT NOT NULL);
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-_EDIT_COLUMNS = "seq, image_id, at, author, tool, kind, y0, x0, y1, x1, changed, target, checksum"
+_MIGRATION = "BEGIN;ALTER TABLE edits ADD COLUMN cells INTEGER;PRAGMA user_version=2;COMMIT;"
+_RECORD_COLUMNS = "seq, image_id, at, author, tool, kind, y0, x0, y1, x1, changed, target, checksum"
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,9 @@ class Journal:
         report = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if report != "ok":
             raise sqlite3.DatabaseError(f"database disk image is malformed: {report}")
+        if version == 1 and not self._read_only:
+            self._db.executescript(_MIGRATION)
+        self._cells_column = "NULL" if version == 1 and self._read_only else "cells"
 
     def close(self) -> None:
         self._db.close()
@@ -120,7 +127,7 @@ class Journal:
     # edits ---------------------------------------------------------------------------------------------------------
 
     def append(
-        self, image_id: str, *, author: str, tool: str, kind: Kind, patch: Patch, target: int | None = None
+        self, image_id: str, *, author: str, tool: str, kind: Kind, patch: Patch | CellPatch, target: int | None = None
     ) -> Edit:
         """Commit one edit; it is on the disk when this returns.
 
@@ -131,13 +138,15 @@ class Journal:
         """
         at, box = time.time(), patch.box
         data = patch.encode() if target is None else None  # undo and redo point to the patch of their target
+        cells = patch.cells if isinstance(patch, CellPatch) else None
         row = (image_id, at, author, tool, kind, *_corners(box), patch.changed, target)
         with self._writing():
             cursor = self._db.execute(
-                "INSERT INTO edits VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, data, _checksum(row)),
+                "INSERT INTO edits VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, data, _checksum(row, cells), cells),
             )
-        return Edit(cast(int, cursor.lastrowid), image_id, at, author, tool, kind, box, patch.changed, target, patch)
+        seq = cast(int, cursor.lastrowid)
+        return Edit(seq, image_id, at, author, tool, kind, box, patch.changed, target, cells, patch)
 
     def edit(self, seq: int) -> Edit:
         """The edit of that number.
@@ -147,10 +156,27 @@ class Journal:
         DamagedEditError
             When the row is missing or damaged.
         """
-        row = self._db.execute(f"SELECT {_EDIT_COLUMNS} FROM edits WHERE seq = ?", (seq,)).fetchone()
+        record = self.record(seq)
+        data = self._db.execute("SELECT patch FROM edits WHERE seq = ?", (record.target or seq,)).fetchone()
+        if data is None or data[0] is None:
+            raise DamagedEditError(f"{self._damaged(seq)}: its pixels are missing.")
+        try:
+            patch = (Patch if record.cells is None else CellPatch).decode(data[0], record.box)
+        except ValueError as error:
+            raise DamagedEditError(f"{self._damaged(seq)}: {error}.") from None
+        return Edit(**vars(record), patch=patch.reversed() if record.kind == "undo" else patch)
+
+    def record(self, seq: int) -> Record:
+        """The edit of that number without its pixels, which takes far less time; errors as in `edit`."""
+        query = f"SELECT {_RECORD_COLUMNS}, {self._cells_column} FROM edits WHERE seq = ?"
+        row = self._db.execute(query, (seq,)).fetchone()
         if row is None:
             raise DamagedEditError(f"Edit {seq} is missing from the journal of '{self._path.parent}'.")
-        return self._decode(row)
+        _, *fields, checksum, cells = row
+        if _checksum(tuple(fields), cells) != checksum:
+            raise DamagedEditError(f"{self._damaged(seq)}: its checksum is wrong.")
+        image_id, at, author, tool, kind, y0, x0, y1, x1, changed, target = fields
+        return Record(seq, image_id, at, author, tool, kind, Box(y0, x0, y1, x1), changed, target, cells)
 
     def edits(self, image_id: str | None = None, *, after: int = 0) -> Iterator[Edit]:
         """Edits in the order they were made, from ``after`` (exclusive) on; of all images by default.
@@ -163,11 +189,17 @@ class Journal:
         for seq in self.seqs(image_id, after=after):
             yield self.edit(seq)
 
-    def seqs(self, image_id: str | None = None, *, after: int = 0) -> list[int]:
-        """Numbers of the edits that `edits` would give."""
+    def seqs(
+        self, image_id: str | None = None, *, after: int = 0, about: Literal["labels", "cells"] | None = None
+    ) -> list[int]:
+        """Numbers of the edits that `edits` would give, or only of those about labels or about cells."""
         query, values = "SELECT seq FROM edits WHERE seq > ?", [after, image_id]
-        where = " AND image_id = ? ORDER BY seq" if image_id is not None else " ORDER BY seq"
-        return [row[0] for row in self._db.execute(query + where, values if image_id is not None else values[:1])]
+        if image_id is not None:
+            query += " AND image_id = ?"
+        if about is not None:
+            query += f" AND {self._cells_column} IS {'NULL' if about == 'labels' else 'NOT NULL'}"
+        rows = self._db.execute(f"{query} ORDER BY seq", values if image_id is not None else values[:1])
+        return [row[0] for row in rows]
 
     def last_seq(self) -> int:
         """Highest number that an edit has had; 0 when there never was one."""
@@ -195,22 +227,8 @@ class Journal:
             push(done, undone, seq, kind, target)
         return done, undone
 
-    def _decode(self, row: tuple[Any, ...]) -> Edit:
-        seq, *fields, checksum = row
-        image_id, at, author, tool, kind, y0, x0, y1, x1, changed, target = fields
-        message = f"Edit {seq} in the journal of '{self._path.parent}' is damaged"
-        if _checksum(tuple(fields)) != checksum:
-            raise DamagedEditError(f"{message}: its checksum is wrong.")
-        data = self._db.execute("SELECT patch FROM edits WHERE seq = ?", (target or seq,)).fetchone()
-        if data is None or data[0] is None:
-            raise DamagedEditError(f"{message}: its pixels are missing.")
-        box = Box(y0, x0, y1, x1)
-        try:
-            patch = Patch.decode(data[0], box)
-        except ValueError as error:
-            raise DamagedEditError(f"{message}: {error}.") from None
-        patch = patch.reversed() if kind == "undo" else patch
-        return Edit(seq, image_id, at, author, tool, kind, box, changed, target, patch)
+    def _damaged(self, seq: int) -> str:
+        return f"Edit {seq} in the journal of '{self._path.parent}' is damaged"
 
     # images, settings, runs ----------------------------------------------------------------------------------------
 
@@ -313,8 +331,8 @@ def _corners(box: Box) -> tuple[int, int, int, int]:
     return int(box.y0), int(box.x0), int(box.y1), int(box.x1)
 
 
-def _checksum(fields: tuple[Any, ...]) -> int:
-    return zlib.crc32(repr(fields).encode())
+def _checksum(fields: tuple[Any, ...], cells: int | None) -> int:
+    return zlib.crc32(repr(fields if cells is None else (*fields, cells)).encode())
 
 
 def _reason(error: sqlite3.Error) -> str:

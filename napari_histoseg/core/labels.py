@@ -1,22 +1,23 @@
-"""The label planes of a project's images: loaded when needed, written back little by little."""
+"""The label planes and cells of a project's images: loaded when needed, written back little by little."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 
-from napari_histoseg.core.checkpoint import Checkpoint
+from napari_histoseg.core.cell_plane import Cells
+from napari_histoseg.core.checkpoint import CELLS, LABELS, Checkpoint
 from napari_histoseg.core.entry import ImageEntry
 from napari_histoseg.core.errors import ProjectError
 from napari_histoseg.core.opening import CHECKPOINTS, OpenFolder
-from napari_histoseg.core.planes import PLANES, Planes
+from napari_histoseg.core.planes import PLANES, Chunked, Planes
 from napari_histoseg.core.recovery import replay
 
 _EVERY_S = 5.0
 
 
 class LabelStore:
-    """Planes in memory, kept in step with their checkpoints on disk.
+    """Planes and cells in memory, kept in step with their checkpoints on disk.
 
     Parameters
     ----------
@@ -27,18 +28,25 @@ class LabelStore:
     def __init__(self, folder: OpenFolder) -> None:
         self._folder = folder
         self._planes: dict[str, Planes] = {}
-        self._checkpoints: dict[str, Checkpoint] = {}
+        self._cells: dict[str, Cells] = {}
+        self._live: list[tuple[str, Chunked, Checkpoint]] = []
         self._last_update = time.monotonic()
 
     def planes(self, entry: ImageEntry) -> Planes:
         """Live planes of an image, loaded on first use."""
         if entry.id not in self._planes:
-            self._planes[entry.id] = self._load(entry)
+            self._planes[entry.id] = self._load_planes(entry)
         return self._planes[entry.id]
+
+    def cells(self, entry: ImageEntry) -> Cells:
+        """Live cells of an image, loaded on first use."""
+        if entry.id not in self._cells:
+            self._cells[entry.id] = self._load_cells(entry)
+        return self._cells[entry.id]
 
     def write_if_due(self, budget_s: float) -> None:
         """Write for about ``budget_s`` seconds when a round is under way or one is due; see `write`."""
-        is_under_way = any(checkpoint.is_under_way for checkpoint in self._checkpoints.values())
+        is_under_way = any(checkpoint.is_under_way for _, _, checkpoint in self._live)
         if is_under_way or time.monotonic() - self._last_update > _EVERY_S:
             self.write(budget_s)
 
@@ -60,11 +68,10 @@ class LabelStore:
             return True
         seq = self._folder.journal.last_seq()
         try:
-            for image_id, planes in self._planes.items():
-                checkpoint = self._checkpoints[image_id]
+            for image_id, live, checkpoint in self._live:
                 entry = self._folder.entries[image_id].to_json()
-                while planes.dirty or checkpoint.is_under_way:
-                    if not checkpoint.update(planes, seq, entry, budget_s=budget_s):
+                while live.is_dirty or checkpoint.is_under_way:
+                    if not checkpoint.update(live, seq, entry, budget_s=budget_s):
                         return False
         except OSError as error:
             raise ProjectError(
@@ -73,18 +80,30 @@ class LabelStore:
             ) from error
         return True
 
-    def _load(self, entry: ImageEntry) -> Planes:
-        checkpoint = Checkpoint(self._folder.path / CHECKPOINTS, entry.id, entry.shape)
-        stored, seq, damaged = checkpoint.load()
+    def _load_planes(self, entry: ImageEntry) -> Planes:
+        checkpoint = Checkpoint(self._folder.path / CHECKPOINTS, entry.id, entry.shape, LABELS)
+        stored = checkpoint.load()
         empty = Planes.empty(entry.shape)
-        planes = Planes(*(stored.get(name, empty.array(name)) for name in PLANES)) if stored else empty
-        if "proposal" in damaged:
+        planes = Planes(*(stored.arrays.get(name, empty.array(name)) for name in PLANES)) if stored.arrays else empty
+        if "proposal" in stored.damaged:
             self._folder.notes.append(f"The model output for '{entry.name}' was damaged; press Segment again.")
-        self._folder.notes += replay(self._folder.journal, planes, entry.id, after=seq)
+        self._folder.notes += replay(self._folder.journal, planes, entry.id, after=stored.seq)
+        self._keep(entry, planes, checkpoint)
+        return planes
+
+    def _load_cells(self, entry: ImageEntry) -> Cells:
+        checkpoint = Checkpoint(self._folder.path / CHECKPOINTS, entry.id, entry.shape, CELLS)
+        stored = checkpoint.load()
+        restored = Cells.restored(stored)
+        cells, seq = (Cells.empty(entry.shape), 0) if restored is None else (restored, stored.seq)
+        self._folder.notes += replay(self._folder.journal, cells, entry.id, after=seq)
+        self._keep(entry, cells, checkpoint)
+        return cells
+
+    def _keep(self, entry: ImageEntry, live: Chunked, checkpoint: Checkpoint) -> None:
         if self._folder.lock is not None:
             # Now, while an image is being opened, and not in the middle of painting. A full disk is told when it is
             # time to write.
             with contextlib.suppress(OSError):
                 checkpoint.begin()
-        self._checkpoints[entry.id] = checkpoint
-        return planes
+        self._live.append((entry.id, live, checkpoint))

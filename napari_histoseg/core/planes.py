@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +17,58 @@ CHUNK_PX = 512
 PLANES = ("proposal", "labels", "state")
 FILL = {"proposal": IGNORE, "labels": IGNORE, "state": int(State.UNREVIEWED)}
 
+T = TypeVar("T", bound=np.generic)
+
 _COUNTED_PX = 2048  # counting needs room for its intermediate results
 
 Chunk = tuple[str, int, int]
 """Plane name, row and column of a chunk of ``CHUNK_PX`` squared."""
 
 
-class Planes:
+class Chunked(ABC):
+    """Arrays of an image of which it is known what changed since it was last written to the disk.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray, shape (H, W)
+        Taken over, not copied.
+    """
+
+    def __init__(self, arrays: dict[str, NDArray[Any]]) -> None:
+        self._arrays = arrays
+        self.dirty: set[Chunk] = set()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        height, width = next(iter(self._arrays.values())).shape
+        return height, width
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether anything changed since it was last written."""
+        return bool(self.dirty)
+
+    def note(self) -> dict[str, Any]:
+        """What belongs into the note of the checkpoint besides the arrays, as JSON."""
+        return {}
+
+    @abstractmethod
+    def apply(self, patch: Any) -> None:
+        """Set what changed to its values after the patch; doing it twice changes nothing more."""
+
+    def chunk(self, chunk: Chunk) -> NDArray[Any]:
+        """The pixels of a chunk, a view; smaller than ``CHUNK_PX`` squared at the far edges."""
+        name, row, column = chunk
+        y, x = row * CHUNK_PX, column * CHUNK_PX
+        return self._arrays[name][y : y + CHUNK_PX, x : x + CHUNK_PX]
+
+    def _touch(self, box: Box, *names: str) -> None:
+        rows = range(box.y0 // CHUNK_PX, -(-box.y1 // CHUNK_PX))
+        columns = range(box.x0 // CHUNK_PX, -(-box.x1 // CHUNK_PX))
+        self.dirty |= {(name, row, column) for name in names for row in rows for column in columns}
+
+
+class Planes(Chunked):
     """Model output, a person's labels, and how far the person vouched for each pixel.
 
     A pixel shows the person's label where its state is not unreviewed, and the model's proposal elsewhere.
@@ -34,8 +81,7 @@ class Planes:
     """
 
     def __init__(self, proposal: NDArray[np.uint8], labels: NDArray[np.uint8], state: NDArray[np.uint8]) -> None:
-        self._arrays = {"proposal": proposal, "labels": labels, "state": state}
-        self.dirty: set[Chunk] = set()
+        super().__init__({"proposal": proposal, "labels": labels, "state": state})
         # Pixels of each class: shown at all, and painted by the person. Kept up to date edit by edit, because
         # counting 4096 x 4096 pixels anew after every stroke would take longer than the stroke.
         self._shown = np.zeros(256, np.int64)
@@ -53,24 +99,19 @@ class Planes:
         return self._arrays[name]
 
     @property
-    def shape(self) -> tuple[int, int]:
-        height, width = self._arrays["state"].shape
-        return height, width
-
-    @property
     def proposal(self) -> NDArray[np.uint8]:
         """Latest model output, uint8 (H, W), ``IGNORE`` where there is none; a read-only view that stays live."""
-        return _view(self._arrays["proposal"])
+        return read_only(self._arrays["proposal"])
 
     @property
     def labels(self) -> NDArray[np.uint8]:
         """What a person vouched for, uint8 (H, W), ``IGNORE`` elsewhere; a read-only view that stays live."""
-        return _view(self._arrays["labels"])
+        return read_only(self._arrays["labels"])
 
     @property
     def state(self) -> NDArray[np.uint8]:
         """`State` of each pixel, uint8 (H, W); a read-only view that stays live."""
-        return _view(self._arrays["state"])
+        return read_only(self._arrays["state"])
 
     def displayed(self, box: Box | None = None) -> NDArray[np.uint8]:
         """What a person sees in ``box`` (default: everywhere), uint8 (h, w), a copy."""
@@ -141,12 +182,6 @@ class Planes:
         self._shown += _histogram(self.displayed(box))
         self._touch(box, "proposal")
 
-    def chunk(self, chunk: Chunk) -> NDArray[np.uint8]:
-        """The pixels of a chunk, a view; smaller than ``CHUNK_PX`` squared at the far edges."""
-        name, row, column = chunk
-        y, x = row * CHUNK_PX, column * CHUNK_PX
-        return self._arrays[name][y : y + CHUNK_PX, x : x + CHUNK_PX]
-
     def _patch(
         self, box: Box, mask: NDArray[np.bool_], values: Callable[[tuple[slice, slice]], NDArray[np.uint8]], to: State
     ) -> Patch | None:
@@ -165,11 +200,6 @@ class Planes:
             np.where(after == IGNORE, State.UNREVIEWED, to).astype(np.uint8),
         )
 
-    def _touch(self, box: Box, *names: str) -> None:
-        rows = range(box.y0 // CHUNK_PX, -(-box.y1 // CHUNK_PX))
-        columns = range(box.x0 // CHUNK_PX, -(-box.x1 // CHUNK_PX))
-        self.dirty |= {(name, row, column) for name in names for row in rows for column in columns}
-
 
 def _histogram(values: NDArray[np.uint8], mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
     """Number of (masked) pixels of each value; fast for the few classes that labels hold."""
@@ -184,7 +214,8 @@ def _histogram(values: NDArray[np.uint8], mask: NDArray[np.bool_] | None = None)
     return counts
 
 
-def _view(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def read_only(array: NDArray[T]) -> NDArray[T]:
+    """A view that stays live and cannot be written through."""
     view = array.view()
     view.flags.writeable = False
     return view

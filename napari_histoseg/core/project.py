@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
-from napari_histoseg.core.edit import Edit, Kind, Patch
+from napari_histoseg.core.cell_editing import CellEditing
+from napari_histoseg.core.cell_patch import CellPatch
+from napari_histoseg.core.cell_plane import Cells
+from napari_histoseg.core.edit import Edit, Kind, Patch, Record
 from napari_histoseg.core.entry import ImageEntry
 from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.core.image import ImageRef
-from napari_histoseg.core.journal import Run, push
+from napari_histoseg.core.journal import DamagedEditError, Run, push
 from napari_histoseg.core.labels import LabelStore
 from napari_histoseg.core.lock import user_name
 from napari_histoseg.core.opening import REVISIONS, OpenFolder, create_folder, open_folder
-from napari_histoseg.core.planes import Planes
+from napari_histoseg.core.planes import Chunked, Planes
 from napari_histoseg.core.revision import RevisionStore
 from napari_histoseg.core.schema import IGNORE, LabelSchema
 from napari_histoseg.core.shelf import ImageShelf
@@ -27,7 +30,7 @@ from napari_histoseg.core.shelf import ImageShelf
 SUFFIX = ".histoseg"
 
 
-class Project:
+class Project(CellEditing):
     """An open project folder; use it as a context manager, or call `close`.
 
     Every change is committed to the journal before it shows in memory: when a call raises, nothing has changed.
@@ -150,7 +153,11 @@ class Project:
         """Remember the resolution of an image in µm per pixel; ``InputError`` when it is no microscope's."""
         return self._shelf.set_mpp(image_id, mpp)
 
-    # labels --------------------------------------------------------------------------------------------------------
+    # labels and cells ----------------------------------------------------------------------------------------------
+
+    def cells(self, image_id: str) -> Cells:
+        """Live cells of an image, loaded on first use."""
+        return self._labels.cells(self.image(image_id))
 
     def planes(self, image_id: str) -> Planes:
         """Live planes of an image, loaded on first use."""
@@ -229,6 +236,17 @@ class Project:
     def edits(self, image_id: str | None = None, *, after: int = 0) -> tuple[Edit, ...]:
         """Every row of the journal from edit number ``after`` (exclusive) on."""
         return tuple(self._journal.edits(image_id, after=after))
+
+    def history(self, image_id: str | None = None) -> tuple[tuple[Record, ...], tuple[str, ...]]:
+        """Every row of the journal without its pixels, and a sentence for each row that is damaged."""
+        records: list[Record] = []
+        damaged: list[str] = []
+        for seq in self._journal.seqs(image_id):
+            try:
+                records.append(self._journal.record(seq))
+            except DamagedEditError as error:
+                damaged.append(str(error))
+        return tuple(records), tuple(damaged)
 
     def edit_count(self, image_id: str) -> int:
         """Number of edits in force."""
@@ -321,17 +339,23 @@ class Project:
             self._folder.close()
 
     def _commit(
-        self, image_id: str, kind: Kind, tool: str, patch: Patch | None, author: str | None, target: int | None = None
+        self,
+        image_id: str,
+        kind: Kind,
+        tool: str,
+        patch: Patch | CellPatch | None,
+        author: str | None,
+        target: int | None = None,
     ) -> Edit | None:
         """First the journal, then memory: a failure to write leaves both as they were."""
         if patch is None:
             return None
         done, undone = self._stack(image_id)
-        planes = self.planes(image_id)
+        live: Chunked = self.cells(image_id) if isinstance(patch, CellPatch) else self.planes(image_id)
         edit = self._journal.append(
             image_id, author=author or user_name(), tool=tool, kind=kind, patch=patch, target=target
         )
-        planes.apply(patch)
+        live.apply(patch)
         push(done, undone, edit.seq, kind, target)
         self._last_saved_at = edit.at
         return edit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import sqlite3
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from napari_histoseg.core.atomic import TEMPORARY_MARK, sync_file, sync_folder
-from napari_histoseg.core.checkpoint import Checkpoint, notes_in
+from napari_histoseg.core.cell_patch import CellPatch
+from napari_histoseg.core.cell_plane import Cells
+from napari_histoseg.core.checkpoint import CELLS, LABELS, Checkpoint, Stored, notes_in
+from napari_histoseg.core.edit import Patch
 from napari_histoseg.core.entry import ImageEntry
 from napari_histoseg.core.errors import ProjectError
 from napari_histoseg.core.journal import DamagedEditError, Journal
-from napari_histoseg.core.planes import Planes
+from napari_histoseg.core.planes import Chunked, Planes
 
 _TABLES = ("images", "settings", "runs", "edits")
 
@@ -68,44 +72,70 @@ def adopt_checkpoints(journal: Journal, folder: Path, entries: dict[str, ImageEn
         What was brought back, for the person.
     """
     said: list[str] = []
-    for image_id, note in notes_in(folder):
-        if image_id not in entries:
-            try:
-                entries[image_id] = ImageEntry.from_json(note["entry"])
-            except ProjectError:
-                continue
-            journal.put_image(image_id, note["entry"])
-            said.append(f"'{entries[image_id].name}' was restored from its last checkpoint.")
-        entry = entries[image_id]
-        stored, seq, _ = Checkpoint(folder, image_id, entry.shape).load()
-        if "labels" not in stored:
-            continue
-        empty = Planes.empty(entry.shape)
-        saved = Planes(empty.proposal, stored["labels"], stored["state"])
-        replay(journal, saved, image_id, after=seq)
-        replayed = Planes.empty(entry.shape)
-        replay(journal, replayed, image_id, after=0)
-        patch = replayed.difference_patch(saved.labels, saved.state)
-        if patch is not None:
-            journal.append(image_id, author=author, tool="recovered", kind="import", patch=patch)
-            said.append(f"{patch.changed} labelled pixels of '{entry.name}' came back from its last checkpoint.")
+    for layout in (LABELS, CELLS):
+        for image_id, note in notes_in(folder, layout):
+            if image_id not in entries:
+                try:
+                    entries[image_id] = ImageEntry.from_json(note["entry"])
+                except ProjectError:
+                    continue
+                journal.put_image(image_id, note["entry"])
+                said.append(f"'{entries[image_id].name}' was restored from its last checkpoint.")
+            entry = entries[image_id]
+            stored = Checkpoint(folder, image_id, entry.shape, layout).load()
+            patch = (_lost_labels if layout is LABELS else _lost_cells)(journal, stored, entry)
+            if patch is not None:
+                journal.append(image_id, author=author, tool="recovered", kind="import", patch=patch)
+                what = f"{patch.cells} cells" if isinstance(patch, CellPatch) else f"{patch.changed} labelled pixels"
+                said.append(f"{what} of '{entry.name}' came back from its last checkpoint.")
     return tuple(said)
 
 
-def replay(journal: Journal, planes: Planes, image_id: str, *, after: int) -> tuple[str, ...]:
-    """Apply the edits of an image that follow ``after``; returns a sentence for each damaged one, which is left out."""
+def _lost_labels(journal: Journal, stored: Stored, entry: ImageEntry) -> Patch | None:
+    """What a checkpoint knows of labels and the journal does not."""
+    if "labels" not in stored.arrays:
+        return None
+    saved = Planes(Planes.empty(entry.shape).proposal, stored.arrays["labels"], stored.arrays["state"])
+    replay(journal, saved, entry.id, after=stored.seq)
+    replayed = Planes.empty(entry.shape)
+    replay(journal, replayed, entry.id, after=0)
+    return replayed.difference_patch(saved.labels, saved.state)
+
+
+def _lost_cells(journal: Journal, stored: Stored, entry: ImageEntry) -> CellPatch | None:
+    """What a checkpoint knows of cells and the journal does not."""
+    saved = Cells.restored(stored)
+    if saved is None:
+        return None
+    replay(journal, saved, entry.id, after=stored.seq)
+    replayed = Cells.empty(entry.shape)
+    replay(journal, replayed, entry.id, after=0)
+    return replayed.difference_patch(saved)
+
+
+def replay(journal: Journal, target: Chunked, image_id: str, *, after: int) -> tuple[str, ...]:
+    """Apply the edits of an image that follow ``after`` to its labels or to its cells.
+
+    Returns
+    -------
+    tuple of str
+        A sentence for each damaged edit, which is left out.
+    """
     damaged: list[str] = []
-    for seq in journal.seqs(image_id, after=after):
+    is_labels = isinstance(target, Planes)
+    for seq in journal.seqs(image_id, after=after, about="labels" if is_labels else "cells"):
         try:
-            planes.apply(journal.edit(seq).patch)
+            target.apply(journal.edit(seq).patch)
         except DamagedEditError as error:
-            damaged.append(f"{error} Its stroke is lost; paint it again.")
+            lost = "Its stroke is lost; paint it again." if is_labels else "Its change of cells is lost; make it again."
+            damaged.append(f"{error} {lost}")
     return tuple(damaged)
 
 
 def newest_checkpoint_seq(folder: Path) -> int:
     """The highest edit number that any checkpoint reflects; 0 without checkpoints."""
-    return max((int(note["seq"]) for _, note in notes_in(folder)), default=0)
+    notes = itertools.chain(notes_in(folder, LABELS), notes_in(folder, CELLS))
+    return max((int(note["seq"]) for _, note in notes), default=0)
 
 
 def _copy_rows(damaged: Path, fresh: Path) -> dict[str, int]:
@@ -114,9 +144,11 @@ def _copy_rows(damaged: Path, fresh: Path) -> dict[str, int]:
     target = sqlite3.connect(fresh)
     try:
         for table in _TABLES:
+            width = len(target.execute(f"PRAGMA table_info({table})").fetchall())
+            marks = ", ".join("?" * width)
             for row in _rows(source, table):
-                marks = ", ".join("?" * len(row))
-                counts[table] += target.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row).rowcount
+                whole = (*row, *[None] * (width - len(row)))  # an older version wrote fewer columns
+                counts[table] += target.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", whole).rowcount
         target.commit()
         target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
+from napari_histoseg.core.edit import Patch
 from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.core.image import ImageRef
 from napari_histoseg.core.schema import LabelClass
@@ -144,7 +145,7 @@ def take_snapshot(
     learned_until = int(cards.get(parent_revision or "", {}).get("learned_until", 0))
     images, others = [], []
     for entry in project.images:
-        if project.edit_count(entry.id):
+        if project.edit_count(entry.id) and project.planes(entry.id).state.any():
             ref = project.image_ref(entry.id, open_file)
             images.append(_training_image(project, entry.id, ref, learned_until))
         elif entry.mpp is not None:
@@ -163,5 +164,6 @@ def _training_image(project: Project, image_id: str, ref: ImageRef, learned_unti
         return TrainingImage(ref, labels, state)
     learned = state > 0
     for edit in project.edits(image_id, after=learned_until):
-        learned[edit.box.slices] &= ~edit.patch.mask
+        if isinstance(edit.patch, Patch):
+            learned[edit.box.slices] &= ~edit.patch.mask
     return TrainingImage(ref, labels, state, learned)

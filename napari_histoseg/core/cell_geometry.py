@@ -1,0 +1,109 @@
+"""Area, middle and box of every cell, kept up to date while pixels change hands."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_histoseg.core.box import Box
+
+_STRIP_PX = 1024
+_FAR = np.iinfo(np.int64).max
+
+
+class CellGeometry:
+    """Sums over the pixels of each cell; an edit costs as much as it changes pixels.
+
+    A box that may have become smaller is measured again when somebody asks for it.
+
+    Parameters
+    ----------
+    instances : ndarray of uint32, shape (H, W)
+        The live instance map.
+    count : int
+        Numbers from 0 to ``count`` - 1 may occur in it.
+    """
+
+    def __init__(self, instances: NDArray[np.uint32], count: int) -> None:
+        self._instances = instances
+        self.area = np.zeros(count, np.int64)
+        self._sums = np.zeros((count, 2), np.int64)
+        self._boxes = _no_boxes(count)
+        self._is_stale = np.zeros(count, bool)
+        if count > 1:
+            for top in range(0, len(instances), _STRIP_PX):
+                strip = instances[top : top + _STRIP_PX]
+                y, x = np.nonzero(strip)
+                self._add(strip[y, x], y + top, x)
+
+    def grow(self, count: int) -> None:
+        """Make room for numbers up to ``count`` - 1."""
+        more = count - len(self.area)
+        self.area = np.append(self.area, np.zeros(more, np.int64))
+        self._sums = np.concatenate([self._sums, np.zeros((more, 2), np.int64)])
+        self._boxes = np.concatenate([self._boxes, _no_boxes(more)])
+        self._is_stale = np.append(self._is_stale, np.zeros(more, bool))
+
+    def move(self, box: Box, mask: NDArray[np.bool_], before: NDArray[np.uint32], after: NDArray[np.uint32]) -> None:
+        """Pixels of a box went from the cells ``before`` to ``after``, (n,) each; the map has them already."""
+        y, x = np.nonzero(mask)
+        y, x = y + box.y0, x + box.x0
+        was, now = before > 0, after > 0
+        self._remove(before[was], y[was], x[was])
+        self._add(after[now], y[now], x[now])
+
+    def centroids(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(k, 2) as (y, x), the middle of the first pixel being 0."""
+        return np.asarray(self._sums[ids] / np.maximum(self.area[ids], 1)[:, None], np.float64)
+
+    def boxes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(k, 4) as y0, x0, y1, x1."""
+        for cell_id in np.unique(ids[self._is_stale[ids]]):
+            self._measure(int(cell_id))
+        return self._boxes[ids]
+
+    def box_around(self, ids: NDArray[np.int64]) -> Box:
+        """The smallest box around all of those cells; empty when none of them has a pixel."""
+        there = ids[self.area[ids] > 0]
+        if not there.size:
+            return Box(0, 0, 0, 0)
+        boxes = self.boxes(there)
+        low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+        return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+
+    def _measure(self, cell_id: int) -> None:
+        y0, x0, y1, x1 = self._boxes[cell_id]
+        tight = Box.of_mask(self._instances[y0:y1, x0:x1] == cell_id).shift(y0, x0)
+        self._boxes[cell_id] = tight.y0, tight.x0, tight.y1, tight.x1
+        self._is_stale[cell_id] = False
+
+    def _add(self, ids: NDArray[np.uint32], y: NDArray[np.intp], x: NDArray[np.intp]) -> None:
+        cells, which = np.unique(ids, return_inverse=True)
+        self._count(cells, which, y, x, 1)
+        low = _no_boxes(len(cells))
+        np.minimum.at(low[:, 0], which, y)
+        np.minimum.at(low[:, 1], which, x)
+        np.maximum.at(low[:, 2], which, y + 1)
+        np.maximum.at(low[:, 3], which, x + 1)
+        self._boxes[cells, :2] = np.minimum(self._boxes[cells, :2], low[:, :2])
+        self._boxes[cells, 2:] = np.maximum(self._boxes[cells, 2:], low[:, 2:])
+
+    def _remove(self, ids: NDArray[np.uint32], y: NDArray[np.intp], x: NDArray[np.intp]) -> None:
+        cells, which = np.unique(ids, return_inverse=True)
+        self._count(cells, which, y, x, -1)
+        is_gone = self.area[cells] == 0
+        self._boxes[cells[is_gone]] = _no_boxes(int(is_gone.sum()))
+        self._is_stale[cells] = ~is_gone
+
+    def _count(
+        self, cells: NDArray[np.uint32], which: NDArray[np.intp], y: NDArray[np.intp], x: NDArray[np.intp], sign: int
+    ) -> None:
+        """Sums of whole numbers below 2**53, which floating point adds exactly."""
+        self.area[cells] += sign * np.bincount(which, minlength=len(cells))
+        for axis, places in enumerate((y, x)):
+            self._sums[cells, axis] += sign * np.bincount(which, places, len(cells)).astype(np.int64)
+
+
+def _no_boxes(count: int) -> NDArray[np.int64]:
+    """Boxes around nothing, which grow around whatever is added."""
+    return np.tile(np.array([_FAR, _FAR, 0, 0]), (count, 1))

@@ -1,0 +1,168 @@
+"""What was done to the cells of an image: outlines as pixels of the instance map, the rest as rows of a table."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_histoseg.core.box import Box
+from napari_histoseg.core.edit import COMPRESSION, pack_mask, unpack_mask
+from napari_histoseg.core.schema import IGNORE
+
+ROW = np.dtype([("class_id", "u1"), ("origin", "u1"), ("verified", "u1"), ("score", "<f4")])
+"""What is known about a cell besides its pixels."""
+
+NO_CELL = np.array((IGNORE, 0, 0, 0.0), ROW)
+"""The row of a number that no cell has."""
+
+_HEAD = struct.Struct("<6I")
+_SIZES = {1: "<u1", 2: "<u2", 4: "<u4"}
+_CONSTANT = 0x80
+
+
+class Origin(IntEnum):
+    """Who drew the outline of a cell."""
+
+    PERSON = 0
+    MODEL = 1
+    IMPORT = 2
+
+
+@dataclass(frozen=True, eq=False)
+class CellPatch:
+    """Changed pixels of the instance map and changed rows of the table, before and after.
+
+    Parameters
+    ----------
+    box : Box
+        Around the changed pixels and the cells whose rows changed: what must be drawn again.
+    pixels : Box
+        The smallest box around the changed pixels; empty when no outline changed.
+    mask : ndarray of bool, shape (h, w)
+        Which pixels of ``pixels`` changed; n of them.
+    before, after : ndarray of uint32, shape (n,)
+        Numbers of the cells at the changed pixels, row by row; 0 is background.
+    ids : ndarray of uint32, shape (k,)
+        Numbers of the cells whose rows changed, ascending.
+    before_rows, after_rows : ndarray of `ROW`, shape (k,)
+        ``NO_CELL`` where the cell does not exist.
+    """
+
+    box: Box
+    pixels: Box
+    mask: NDArray[np.bool_]
+    before: NDArray[np.uint32]
+    after: NDArray[np.uint32]
+    ids: NDArray[np.uint32]
+    before_rows: NDArray[np.void]
+    after_rows: NDArray[np.void]
+
+    @property
+    def changed(self) -> int:
+        """Number of changed pixels."""
+        return int(self.before.size)
+
+    @property
+    def cells(self) -> int:
+        """Number of cells that were made, changed or removed."""
+        return int(np.union1d(self.ids, np.setdiff1d(np.append(self.before, self.after), [0])).size)
+
+    @property
+    def largest_id(self) -> int:
+        """The highest number that occurs; 0 when none does."""
+        return max(int(numbers.max(initial=0)) for numbers in (self.ids, self.before, self.after))
+
+    def reversed(self) -> CellPatch:
+        """The patch that takes this one back."""
+        return CellPatch(
+            self.box, self.pixels, self.mask, self.after, self.before, self.ids, self.after_rows, self.before_rows
+        )
+
+    def encode(self) -> bytes:
+        """Compressed bytes with a checksum; the class of one cell takes about forty."""
+        is_start = np.ones(self.before.size, bool)
+        is_start[1:] = (np.diff(self.before) != 0) | (np.diff(self.after) != 0)
+        starts = np.flatnonzero(is_start)
+        lengths = np.diff(np.append(starts, self.before.size))
+        corners = (self.pixels.y0, self.pixels.x0, self.pixels.y1, self.pixels.x1)
+        steps = np.diff(self.ids, prepend=np.uint32(0))
+        parts = [_HEAD.pack(*corners, starts.size, self.ids.size), pack_mask(self.mask)]
+        parts += [_pack(values) for values in (lengths, self.before[starts], self.after[starts], steps)]
+        for rows in (self.before_rows, self.after_rows):
+            parts += [_pack(rows[name]) for name in ("class_id", "origin", "verified")]
+            parts.append(_pack(np.ascontiguousarray(rows["score"]).view("<u4")))
+        return zlib.compress(b"".join(parts), COMPRESSION)
+
+    @classmethod
+    def decode(cls, data: bytes, box: Box) -> CellPatch:
+        """The patch that `encode` turned into ``data``.
+
+        Raises
+        ------
+        ValueError
+            When the bytes are damaged or cannot be of this box.
+        """
+        try:
+            raw = np.frombuffer(zlib.decompress(data), np.uint8)
+        except zlib.error as error:
+            raise ValueError(f"damaged patch: {error}") from None
+        if raw.size < _HEAD.size:
+            raise ValueError(f"patch of {raw.size} bytes is too short for {box}")
+        *corners, run_count, row_count = _HEAD.unpack(raw[: _HEAD.size].tobytes())
+        pixels = Box(*corners)
+        if not pixels.is_empty and not box.contains(pixels):
+            raise ValueError(f"patch of {pixels} does not fit {box}")
+        mask, cut = unpack_mask(raw[_HEAD.size :], pixels)
+        reader = _Reader(raw[_HEAD.size + cut :])
+        lengths = reader.take(run_count)
+        if int(lengths.sum(dtype=np.int64)) != np.count_nonzero(mask):
+            raise ValueError(f"patch does not fit {box}")
+        before, after = (np.repeat(reader.take(run_count), lengths) for _ in range(2))
+        ids = np.cumsum(reader.take(row_count), dtype=np.uint32)
+        before_rows, after_rows = (reader.take_rows(row_count) for _ in range(2))
+        reader.finish()
+        return cls(box, pixels, mask, before, after, ids, before_rows, after_rows)
+
+
+class _Reader:
+    """Takes apart what `_pack` put together."""
+
+    def __init__(self, raw: NDArray[np.uint8]) -> None:
+        self._raw = raw
+        self._at = 0
+
+    def take(self, count: int) -> NDArray[np.uint32]:
+        tag = int(self._raw[self._at]) if self._at < self._raw.size else 0
+        size = tag & ~_CONSTANT
+        stored = 1 if tag & _CONSTANT else count
+        end = self._at + 1 + size * stored
+        if size not in _SIZES or end > self._raw.size:
+            raise ValueError("patch is cut short")
+        values = self._raw[self._at + 1 : end].view(_SIZES[size]).astype(np.uint32)
+        self._at = end
+        return np.full(count, values[0], np.uint32) if tag & _CONSTANT else values
+
+    def take_rows(self, count: int) -> NDArray[np.void]:
+        rows = np.zeros(count, ROW)
+        for name in ("class_id", "origin", "verified"):
+            rows[name] = self.take(count)
+        rows["score"] = self.take(count).astype("<u4").view("<f4")
+        return rows
+
+    def finish(self) -> None:
+        if self._at != self._raw.size:
+            raise ValueError("patch has too many bytes")
+
+
+def _pack(values: NDArray[np.unsignedinteger]) -> bytes:
+    """Numbers in as few bytes as hold the largest; one alone where all are equal."""
+    largest = int(values.max(initial=0))
+    size = next(size for size in _SIZES if largest < 1 << 8 * size)
+    if values.size and (values == values[0]).all():
+        return bytes([_CONSTANT | size]) + values[:1].astype(_SIZES[size]).tobytes()
+    return bytes([size]) + values.astype(_SIZES[size]).tobytes()
