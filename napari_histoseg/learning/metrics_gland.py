@@ -126,7 +126,8 @@ class _Outline:
 
     def _spans(self, points: Points) -> NDArray[np.bool_]:
         """Which points are within the extent."""
-        return np.all((points >= self.extent[:2]) & (points <= self.extent[2:]), axis=1)
+        is_spanned = (points >= self.extent[:2]) & (points <= self.extent[2:])
+        return is_spanned[:, 0] & is_spanned[:, 1]
 
 
 class _Distances:
