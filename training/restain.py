@@ -27,7 +27,7 @@ _LEAST_STAIN = 0.15
 _STRONG = 0.8  # quantile of the stain inside nuclei that counts as 1
 _SCALE_LIMITS = (0.35, 2.2)
 _RIM_WEIGHT = 1.0
-_CONTACT_WEIGHT = 2.0
+_CONTACT_WEIGHT = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +233,7 @@ def _recoloured(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray
 def _composed(seen: _Seen, textures: Textures, rng: np.random.Generator) -> NDArray[np.float64]:
     """Optical density (S, S, 3) of the nuclei on a random ground in random colours."""
     inside = ndimage.gaussian_filter((seen.instances > 0).astype(np.float32), rng.uniform(0.4, 1.0))
-    nuclear = _nuclear_stain(seen, inside, textures, rng) * rng.uniform(0.6, 1.6)
+    nuclear = _nuclear_stain(seen, inside, textures, rng) * rng.uniform(0.85, 1.7)
     cytoplasm, eosin = _ground(textures, seen.instances.shape[0], rng)
     haematoxylin = (
         np.clip(nuclear, 0, 2.5) * inside
@@ -250,12 +250,12 @@ def _nuclear_stain(seen: _Seen, inside: Field, textures: Textures, rng: np.rando
     """Stain of the nuclei: often pale inside with clumps of chromatin, and of another strength in each nucleus."""
     stain = seen.density
     if rng.random() < 0.65:
-        paleness, rim = rng.uniform(0.1, 0.7), rng.uniform(0.12, 0.5)
+        paleness, rim = rng.uniform(0.1, 0.65), rng.uniform(0.12, 0.5)
         pale = np.clip(seen.depth / rim, 0, 1) ** rng.uniform(0.7, 2) * inside
         stain = stain * (1 - paleness * pale)
         if rng.random() < 0.7:
             clumps = np.clip(_pick(textures.fine, stain.shape[0], rng) - rng.uniform(0.3, 1.2), 0, 2)
-            stain = stain + clumps * rng.uniform(0.1, 0.8) * pale * paleness
+            stain = stain + clumps * rng.uniform(0.1, 1.2) * pale * max(paleness, 0.3)
     if rng.random() < 0.7:
         strengths = np.exp(rng.normal(0, 0.25, seen.instances.max() + 1)).astype(np.float32)
         stain = np.where(seen.instances > 0, stain * strengths[seen.instances], stain)
@@ -274,8 +274,8 @@ def _ground(textures: Textures, side_px: int, rng: np.random.Generator) -> tuple
     fine, middle, coarse, fibres = (
         pick(kind) for kind in (textures.fine, textures.middle, textures.coarse, textures.fibres)
     )
-    cytoplasm = up_to(0.35) + up_to(0.15) * (middle + coarse) + up_to(0.08) * fine + up_to(0.12) * fibres
-    cytoplasm = np.clip(cytoplasm, 0, 0.6)
+    cytoplasm = up_to(0.25) + up_to(0.12) * (middle + coarse) + up_to(0.08) * fine + up_to(0.12) * fibres
+    cytoplasm = np.clip(cytoplasm, 0, 0.45)
     eosin = rng.uniform(0.15, 0.9) + up_to(0.25) * middle + up_to(0.3) * coarse + up_to(0.12) * fine
     if rng.random() < 0.6:
         eosin = eosin + up_to(0.45) * fibres

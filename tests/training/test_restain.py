@@ -86,7 +86,7 @@ def test_nuclei_that_touch_are_parted_by_a_heavy_boundary(textures: Textures) ->
     halves = take_apart(image, instances)
     look = Look(side_px=64, area_px=halves.area_px, magnification=(1, 1), crowded=0.0)
     weights = [painting(halves, textures, seed, look).weight.max() for seed in range(10)]
-    assert max(weights) == 4
+    assert max(weights) == 6
 
 
 def test_magnification_scales_nuclei(nuclei: Nuclei, textures: Textures) -> None:

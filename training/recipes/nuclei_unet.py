@@ -2,7 +2,7 @@
 
 Of the freely licensed images in DSB 2018 few are H&E, so their nuclei are painted into random tissue in random
 colours (`training.restain`). The set gives no µm per pixel: each image is scaled by the median area of its nuclei,
-taken as 35 µm², and magnification varies around that.
+taken as 26 µm², and magnification varies around that.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from training.restain import Look, Nuclei, Painting, Textures, make_textures, pa
 
 SETS = ("dsb2018", "monuseg")
 CLASSES = CELLS.classes
-MPP = 0.25
-AREA_UM2 = 35.0
+MPP = 0.3
+AREA_UM2 = 26.0
 _VALIDATION_PAINTINGS = 48
 TESTS = TestPlan(
     title="Nuclei starter",
@@ -58,9 +58,9 @@ class Plan(BasePlan):
         Random fields of each kind.
     """
 
-    steps: PositiveInt = 5000
+    steps: PositiveInt = 4200
     warmup: NonNegativeInt = 100
-    decay: PositiveInt = 3000
+    decay: PositiveInt = 2600
     batch_size: PositiveInt = 12
     learning_rate: PositiveFloat = 2e-3
     weight_decay: NonNegativeFloat = 0.02
