@@ -102,7 +102,8 @@ def _first_column_of_inverse(vectors: Tensor) -> Tensor:
     """The cross product form, which unlike ``torch.linalg.inv`` also works where tensors hold no data."""
     first, second, third = vectors
     across: Tensor = torch.linalg.cross(second, third)
-    return across / (first * across).sum()
+    column: Tensor = across / (first * across).sum()
+    return column
 
 
 def local_mean(amount: Tensor) -> Tensor:
