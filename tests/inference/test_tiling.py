@@ -119,7 +119,7 @@ def test_memory_is_bounded_and_few_windows_are_computed_twice(side_px: int, monk
         return np.zeros((2, *window.shape), np.float32)
 
     shape = (1500, 1500)
-    monkeypatch.setattr("napari_histoseg.inference.tiling._KEPT_BYTES", 20 * 2 * 256 * 256 * 4)
+    monkeypatch.setattr("napari_histoseg.inference.tiling.KEPT_BYTES", 20 * 2 * 256 * 256 * 4)
     tiles = BlendedTiles(shape, 256, 64)
     for box in in_strips(cut([Box.of_shape(shape)], (side_px, side_px)), 8 * side_px):
         tiles.probabilities(box, compute)

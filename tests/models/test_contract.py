@@ -216,7 +216,7 @@ def test_with_a_context_margin_the_centre_is_answered(model: RegisteredModel) ->
 
 @each([m for m in SMALL if m.spec.is_local])
 def test_tiled_equals_whole(model: RegisteredModel, tmp_path: Path) -> None:
-    wider = {"width": 16} if "width" in model.options() else {}  # so that no layer falls silent
+    wider = {"width": 8} if "width" in model.options() else {}  # so that no layer falls silent
     weights = small_weights(model.spec.id, tmp_path, **wider)
     tile_px = max(256, 2 * model.spec.halo_px + 4 * model.spec.required_multiple)
     coarse = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
