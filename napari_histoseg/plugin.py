@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PLUGIN = "napari-histoseg"
 TABS = ("Segment", "Correct", "Retrain", "Models")
 LEGEND = "Classes"
+SCORES = "Cellularity"
+"""Opened from the menu, or when a model that gives a score is chosen."""
 _SAVE_EVERY_MS = 200
 
 _benches: WeakKeyDictionary[Any, Workbench] = WeakKeyDictionary()
@@ -50,8 +52,11 @@ class Workbench:
         self._told = ""
         self.is_arranging = False
         self._is_arranged = False
+        self._tabs: tuple[str, ...] = TABS
+        self._model_id = ""
         self.viewer = viewer
         self.bridge.panel_wanted.connect(self.open_panels)
+        self.session.model_changed.connect(self._on_model_changed)
         compat.on_window_closed(viewer, self.close)
 
     def panel(self, name: str) -> Panel:
@@ -67,14 +72,23 @@ class Workbench:
         if not self._is_open:
             return
         made = len(self._panels)
+        if raised not in self._tabs:
+            self._tabs = (*self._tabs, raised)
         self.is_arranging = True
-        docks = {name: self.viewer.window.add_plugin_dock_widget(PLUGIN, name)[0] for name in (*TABS, LEGEND)}
+        docks = {name: self.viewer.window.add_plugin_dock_widget(PLUGIN, name)[0] for name in (*self._tabs, LEGEND)}
         self.is_arranging = False
         if len(self._panels) > made or not self._is_arranged:
             self._is_arranged = True
             arrange(docks, LEGEND, raised)
         else:
             raise_tab(docks[raised])
+
+    def _on_model_changed(self) -> None:
+        """Open the panel of scores for a model that gives one, once when it is chosen."""
+        model = self.session.active
+        known, self._model_id = self._model_id, "" if model is None else model.spec.id
+        if model is not None and model.spec.task == "regression" and model.spec.id != known and self._is_arranged:
+            self.open_panels(SCORES)
 
     def open_last_project(self) -> None:
         """Open the project of the last visit; when it cannot be opened the window says why and stays empty."""
@@ -210,6 +224,11 @@ def models_panel() -> Panel:
     return _docked("Models")
 
 
+def cellularity_panel() -> Panel:
+    """Menu widget: cellularity of the view and of each field."""
+    return _docked(SCORES)
+
+
 def classes_panel() -> Panel:
     """Menu widget: the legend."""
     return _docked(LEGEND)
@@ -251,6 +270,7 @@ def _docked(name: str) -> Panel:
 
 
 def _panel_class(name: str) -> Callable[[Session, View], Panel]:
+    from napari_histoseg.widgets.cellularity import CellularityPanel
     from napari_histoseg.widgets.classes import ClassesPanel
     from napari_histoseg.widgets.correct import CorrectPanel
     from napari_histoseg.widgets.models import ModelsPanel
@@ -263,5 +283,6 @@ def _panel_class(name: str) -> Callable[[Session, View], Panel]:
         "Retrain": RetrainPanel,
         "Models": ModelsPanel,
         LEGEND: ClassesPanel,
+        SCORES: CellularityPanel,
     }
     return panels[name]

@@ -82,11 +82,15 @@ def prepare(
     Raises
     ------
     InputError
-        When nothing has been corrected or an edited image has no known µm per pixel.
+        When the model cannot learn from labels, nothing has been corrected, or an edited image has no known µm per
+        pixel.
     """
     from napari_histoseg.learning.snapshot import take_snapshot
     from napari_histoseg.session.reference import reference_images
 
+    if not model.spec.needs_weights or model.spec.task == "regression":
+        why = "learns nothing" if not model.spec.needs_weights else "gives a score and learns from no labels"
+        raise InputError(f"{model.spec.title} {why}; choose a network that draws labels, then retrain.")
     snapshot = take_snapshot(
         project,
         model_id=model.spec.id,

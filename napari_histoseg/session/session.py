@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -13,13 +13,16 @@ from napari_histoseg.core.errors import HistosegError, InputError, ProjectError
 from napari_histoseg.core.schemas import EPITHELIUM
 from napari_histoseg.inference.predict import Predictors
 from napari_histoseg.inference.recover import recover_memory
-from napari_histoseg.jobs.lane import Lane, Priority
+from napari_histoseg.inference.scoring import malignant_ids
+from napari_histoseg.jobs.lane import Lane
 from napari_histoseg.session import choosing
 from napari_histoseg.session.catalogue import ModelInfo, class_table, has_common_class, model_infos, schema_of
 from napari_histoseg.session.cells import CellMaps
 from napari_histoseg.session.commands import finetune_command, predict_command
+from napari_histoseg.session.estimating import Estimator
 from napari_histoseg.session.retraining import Retrainer, RetrainOutcome, prepare
 from napari_histoseg.session.review import Review
+from napari_histoseg.session.scoring import Scorer, ScoreTask
 from napari_histoseg.session.segmenting import Segmenter, SegmentTask
 from napari_histoseg.session.status import ActiveModel, JobKind
 
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
     from napari_histoseg.core.revision import Revision
     from napari_histoseg.core.schema import LabelSchema
     from napari_histoseg.inference.estimate import Estimate
-    from napari_histoseg.jobs.lane import Ticket
     from napari_histoseg.learning.plan import FineTunePlan
 
 _log = logging.getLogger(__name__)
@@ -53,8 +55,8 @@ class Session(Review):
     """``active`` is another model, other weights or another revision."""
     estimated = Signal()
     """``estimate`` knows more than before."""
-    job_changed = Signal(object)
-    """``JobStatus``"""
+    job_changed = Signal(object, reemission="queued")
+    """``JobStatus``; in their order also for a slot that lets the window live on, as napari's progress bars do"""
     loss_added = Signal(int, float)
     """step and training loss"""
     revision_added = Signal(object)
@@ -68,7 +70,9 @@ class Session(Review):
         self._active: ActiveModel | None = None
         self._predictors = Predictors()
         self.cells = CellMaps()
-        self._measuring: Ticket | None = None
+        self._estimator = Estimator(
+            self._lane, self._predictors, device, on_known=self.estimated.emit, on_error=self._on_job_error
+        )
         self._segmenter = Segmenter(
             self._lane,
             self._predictors,
@@ -77,6 +81,7 @@ class Session(Review):
             on_cells=self.cells.keep,
             on_error=self._on_job_error,
         )
+        self.scores = Scorer(self._lane, self._predictors, on_status=self.job_changed.emit, on_error=self._on_job_error)
         self._retrainer = Retrainer(
             self._lane,
             on_status=self.job_changed.emit,
@@ -93,18 +98,25 @@ class Session(Review):
             remembered = None
             self.message.emit("warning", f"{error} Another model was chosen meanwhile.")
         current = self._active if self._active is not None and self._active.revision_id is None else None
-        if remembered is None and current is not None and has_common_class(project.schema, current.weights):
+        if remembered is None and current is not None and self._goes_with(project.schema, current):
             remembered = current
         self._active = remembered or choosing.fitting_model(project.schema)
         self.model_changed.emit()
+
+    @staticmethod
+    def _goes_with(schema: LabelSchema, model: ActiveModel) -> bool:
+        return model.spec.task == "regression" or has_common_class(schema, model.weights)
 
     def _before_closing(self) -> None:
         self.cancel("predict")
         self.cancel("finetune")
         self.cells.clear()
+        self.scores.clear()
 
     def _schema_for_new(self) -> LabelSchema:
-        if self._active is None or has_common_class(EPITHELIUM, self._active.weights):
+        if self._active is None or self._active.spec.task == "regression":
+            return EPITHELIUM
+        if has_common_class(EPITHELIUM, self._active.weights):
             return EPITHELIUM
         return schema_of(self._active.weights)
 
@@ -196,27 +208,10 @@ class Session(Review):
         None when that is not known: without a model or µm per pixel never, otherwise until the model has been loaded
         and timed in the background, which starts now and ends with ``estimated``.
         """
-        from napari_histoseg.inference.estimate import estimate
-
         model = self._active
         if model is None or self._need_project().image(image_id).mpp is None:
             return None
-        found = estimate(model.spec, model.weights, self.image_ref(image_id), self._device)
-        if found is None:
-            self._measure(model)
-        return found
-
-    def _measure(self, model: ActiveModel) -> None:
-        from napari_histoseg.inference.estimate import measure
-
-        if self._measuring is not None and not self._measuring.is_finished:
-            return
-        self._measuring = self._lane.submit(
-            partial(measure, model.weights, self._device, self._predictors),
-            priority=Priority.USER,
-            on_done=lambda _cost: self.estimated.emit(),
-            on_error=self._on_job_error,
-        )
+        return self._estimator.of(model, self.image_ref(image_id))
 
     # -- segmenting ------------------------------------------------------------------------------------------------
 
@@ -234,8 +229,43 @@ class Session(Review):
             self.set_visible(image_id, visible)
         self._segmenter.start([self._segment_task(image_id)])
 
+    def score(self, image_id: str, box: Box | None = None) -> None:
+        """Start the active regression model on the fields of an image, or of a box of it. Returns at once.
+
+        Raises
+        ------
+        InputError
+            When the active model gives no score or the µm per pixel is unknown.
+        ProjectError
+            When the image cannot be read any more.
+        """
+        model = self._need_active()
+        if model.spec.task != "regression":
+            raise InputError(f"{model.spec.title} draws labels and gives no score; choose a model for cellularity.")
+        if self._need_project().image(image_id).mpp is None:
+            raise InputError("The µm per pixel of the image is not known; set it first, then score.")
+        self.scores.start(self._score_task(image_id, () if box is None else (box,)))
+
+    @property
+    def has_malignant_class(self) -> bool:
+        """Whether labels of the open project can say anything about cellularity."""
+        return self._project is not None and bool(malignant_ids(self._project.schema.classes))
+
+    def refresh_derived_scores(self, image_id: str) -> None:
+        """Find out anew, in the background, what the labels say about the fields that were scored."""
+        scores = self.scores.of(image_id)
+        if scores is not None and scores.fields:
+            self.scores.derive(replace(self._score_task(image_id, ()), model=scores.model))
+
+    def _score_task(self, image_id: str, boxes: tuple[Box, ...]) -> ScoreTask:
+        project, model, image = self._need_project(), self._need_active(), self.image_ref(image_id)
+        malignant = malignant_ids(project.schema.classes)
+        return ScoreTask(image_id, image, model, boxes, self.displayed(image_id), malignant, self._device)
+
     def _segment_task(self, image_id: str) -> SegmentTask:
         project, model = self._need_project(), self._need_active()
+        if model.spec.task == "regression":
+            raise InputError(f"{model.spec.title} gives a score and draws no labels; use the Cellularity panel.")
         image = self.image_ref(image_id)
         if image.mpp is None:
             raise InputError(f"The µm per pixel of '{image.name}' is not known; set it first, then segment.")
@@ -256,14 +286,16 @@ class Session(Review):
         self._segmenter.start(tasks)
 
     def cancel(self, kind: JobKind) -> None:
-        """Stop a run; finished tiles stay, a fine-tuning leaves no revision."""
-        if kind == "predict":
-            self._segmenter.cancel()
-        else:
-            self._retrainer.cancel()
+        """Stop a run; finished tiles and fields stay, a fine-tuning leaves no revision."""
+        self._runner(kind).cancel()
 
     def is_running(self, kind: JobKind) -> bool:
-        return self._segmenter.is_running if kind == "predict" else self._retrainer.is_running
+        return self._runner(kind).is_running
+
+    def _runner(self, kind: JobKind) -> Segmenter | Retrainer | Scorer:
+        runners: dict[JobKind, Segmenter | Retrainer | Scorer]
+        runners = {"predict": self._segmenter, "finetune": self._retrainer, "score": self.scores}
+        return runners[kind]
 
     # -- retraining ------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from napari_histoseg.session import JobStatus, Session
 
-_TITLES = {"predict": "Segmenting", "finetune": "Retraining"}
+_TITLES = {"predict": "Segmenting", "finetune": "Retraining", "score": "Scoring"}
 
 
 class Activity:

@@ -16,6 +16,7 @@ from napari_histoseg.viewer.activity import Activity
 from napari_histoseg.viewer.appearance import Appearance
 from napari_histoseg.viewer.images import Images
 from napari_histoseg.viewer.overlay import Overlay
+from napari_histoseg.viewer.score_map import ScoreMap
 from napari_histoseg.viewer.tools import Tools
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Bridge:
             {"undo": self.undo, "redo": self.redo, "accept": self.accept_view, "edits": self.toggle_marks},
         )
         self._activity = Activity(session)
+        self._score_map = ScoreMap(self._viewer, session, self.images)
         self._viewer.layers.events.removed.connect(self._on_removed)
         self._viewer.layers.selection.events.active.connect(self._on_active_changed)
         self._viewer.camera.events.connect(self._on_camera_moved)
@@ -153,6 +155,7 @@ class Bridge:
         self.appearance.save()
         self.tools.hold(None, None)
         self._activity.close()
+        self._score_map.close()
         for overlay in self._overlays.values():
             overlay.close()
         self._overlays.clear()
@@ -179,6 +182,7 @@ class Bridge:
         image_id, box = self.images.current, self.images.visible_box()
         if image_id is not None and box is not None:
             self._session.set_visible(image_id, box)
+            self.images.view_moved.emit()
 
     def _on_current_changed(self) -> None:
         image_id = self.images.current

@@ -44,6 +44,8 @@ class Images:
     """Images came, went or were renamed."""
     current_changed = Signal()
     """Another image is worked on, or none."""
+    view_moved = Signal()
+    """Something else is on screen."""
 
     def __init__(self, viewer: ViewerModel, session: Session) -> None:
         self._viewer = viewer
@@ -160,6 +162,12 @@ class Images:
             return None
         height, width = self._source.level_shapes[0][:2] if self._source.multiscale else self._source.data.shape[:2]
         return layers.visible_box(self._source, (int(height), int(width)))
+
+    def look_at(self, box: Box) -> None:
+        """Bring a box of the current image to the middle of the screen."""
+        if self._source is not None:
+            center = self._source.data_to_world(box.center)
+            self._viewer.camera.center = (0, *center[-2:])
 
     def save_view(self) -> None:
         """Remember in the project which image is worked on and what is on screen."""

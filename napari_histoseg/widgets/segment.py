@@ -198,7 +198,8 @@ class SegmentPanel(Panel):
         self._notes.setText(" ".join(view.images.notes))
         self._notes.setVisible(bool(view.images.notes))
         is_running = self._is_running
-        is_ready = view.images.current is not None and session.active is not None and mpp is not None
+        is_scorer = session.active is not None and session.active.spec.task == "regression"
+        is_ready = view.images.current is not None and session.active is not None and mpp is not None and not is_scorer
         self._run.setText("Cancel" if is_running else "Segment")
         self._run.setEnabled(is_running or is_ready)
         self._run.setToolTip("Stop; what is done stays" if is_running else "Run the model: what is on screen first")
@@ -220,6 +221,8 @@ class SegmentPanel(Panel):
             return "choose a model."
         if is_running:
             return "wait, or look around: what is on screen is done first."
+        if self._session.active.spec.task == "regression":
+            return "this model gives a score and draws no labels: go to the tab Cellularity."
         if self._view.has_labels:
             return "correct what is wrong under Correct, or segment again."
         return "press Segment."

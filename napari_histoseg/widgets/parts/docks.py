@@ -11,7 +11,7 @@ _SHARES = (3, 1)
 
 
 def arrange(docks: Mapping[str, QDockWidget], below: str, raised: str) -> None:
-    """Lay docks as tabs over each other, except ``below``, which goes under them.
+    """Lay docks as tabs over each other, except ``below``, which goes under them; those that lie so already stay.
 
     Parameters
     ----------
@@ -27,9 +27,12 @@ def arrange(docks: Mapping[str, QDockWidget], below: str, raised: str) -> None:
         return
     window.setTabPosition(Qt.DockWidgetArea.RightDockWidgetArea, QTabWidget.TabPosition.North)
     tabs = [dock for title, dock in docks.items() if title != below]
-    window.splitDockWidget(tabs[0], docks[below], Qt.Orientation.Vertical)
+    joined = window.tabifiedDockWidgets(tabs[0])
+    if not joined:
+        window.splitDockWidget(tabs[0], docks[below], Qt.Orientation.Vertical)
     for dock in tabs[1:]:
-        window.tabifyDockWidget(tabs[0], dock)
+        if dock not in joined:
+            window.tabifyDockWidget(tabs[0], dock)
     for title, dock in docks.items():
         dock.setWindowTitle(title)
         dock.show()

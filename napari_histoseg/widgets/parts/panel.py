@@ -16,7 +16,7 @@ from napari_histoseg.widgets.parts.view import View
 
 Connections = list[tuple[SignalInstance, Callable[..., Any]]]
 
-_WIDTH_PX = 330
+_WIDTH_PX = 352
 
 
 class Panel(QScrollArea):

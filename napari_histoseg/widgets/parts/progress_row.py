@@ -10,7 +10,7 @@ from napari_histoseg.session import JobStatus
 from napari_histoseg.widgets.parts.panel import text_label
 from napari_histoseg.widgets.parts.times import duration
 
-UNITS = {"predict": "tiles", "finetune": "steps"}
+UNITS = {"predict": "tiles", "finetune": "steps", "score": "fields"}
 
 
 class ProgressRow(QWidget):
