@@ -20,6 +20,7 @@ def box_in(height: int, width: int) -> st.SearchStrategy[Box]:
     )
 
 
+@settings(deadline=None)
 @given(box_in(300, 300), st.integers(1, 120), st.integers(1, 120))
 def test_tiles_cover_each_pixel_once(box: Box, height: int, width: int) -> None:
     count = np.zeros((300, 300), int)
