@@ -89,7 +89,8 @@ def set_up(plan: Plan, data: Path, world: World) -> Setup:
     if plan.batch_size % world.size:
         raise InputError(f"A batch of {plan.batch_size} cannot be shared by {world.size} processes; change batch_size.")
     teach, steer = training_and_validation(plan, data)
-    tiles = Tiles(teach, plan.tile_px, plan.stride_px, plan.max_ignore, least_px=plan.crop_px)
+    most_ignored = 1.0 if plan.target == "score" else plan.max_ignore
+    tiles = Tiles(teach, plan.tile_px, plan.stride_px, most_ignored, least_px=plan.crop_px)
     if not plan.crop_px and len(tiles.sizes) > 1:
         raise InputError(f"The images of '{plan.data}' differ in size; set crop_px or tile_px.")
     batches = Batches(tiles, plan, augmentation(plan), world)

@@ -17,7 +17,7 @@ from training.prepared import Sample, load
 from training.results import Result, prediction_path
 
 SHOWN = 3
-_MOST_PX = 700
+_MOST_PX = 640
 
 
 def draw_worst_and_best(result: Result, plan: Plan, test: TestSet, data: Path, path: Path) -> None:
@@ -43,7 +43,7 @@ def draw_worst_and_best(result: Result, plan: Plan, test: TestSet, data: Path, p
     panels = []
     for i in chosen:
         sample = samples[keys[i]]
-        panels.append((f"{keys[i]}\n{metric} {values[i]:.3f}", _pictures(sample, result, plan, test)))
+        panels.append((f"{keys[i]}: {metric} {values[i]:.3f}", _pictures(sample, result, plan, test)))
     draw_sheet(panels, ("image", "truth", "prediction"), path, title=f"{result.name}: worst, then best by {metric}")
 
 
@@ -70,17 +70,17 @@ def _pictures(sample: Sample, result: Result, plan: Plan, test: TestSet) -> list
         found = np.asarray(Image.open(path)).astype(np.int64)
     if plan.target == "nuclei":
         true = np.zeros_like(found) if sample.instances is None else np.asarray(sample.instances, np.int64)
-        colors = np.array([c.rgb for c in classes_of(plan)], np.uint8)
-        shown = [overlay(image, np.sign(true), true, colors), overlay(image, np.sign(found), found, colors)]
+        kinds, classes = (np.sign(true), np.sign(found)), classes_of(plan)
     else:
         classes = get_schema(test.schema_id or plan.schema_id).classes
         table = np.full(256, IGNORE, np.int64)
         table[[c.id for c in classes]] = np.arange(len(classes))
         true = np.full_like(found, IGNORE) if sample.labels is None else table[sample.labels]
-        colors = np.array([c.rgb for c in classes], np.uint8)
-        shown = [overlay(image, true, true, colors), overlay(image, found, found, colors)]
-    step = -(-max(image.shape[:2]) // _MOST_PX)
-    return [picture[::step, ::step] for picture in (image, *shown)]
+        kinds = (true, found)
+    colors = np.array([c.rgb for c in classes], np.uint8)
+    every = np.s_[:: -(-max(image.shape[:2]) // _MOST_PX), :: -(-max(image.shape[:2]) // _MOST_PX)]
+    drawn = [overlay(image[every], k[every], o[every], colors) for k, o in zip(kinds, (true, found), strict=True)]
+    return [image[every], *drawn]
 
 
 def overlay(

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from napari_histoseg.core.errors import ResourceError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_DPI = 120
+_DPI = 100
+_SIDE_PX, _GAP_PX, _LINE_PX = 320, 8, 20
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
@@ -101,19 +103,28 @@ def draw_scores(truth: NDArray[np.float64], found: NDArray[np.float64], path: Pa
 def draw_sheet(
     panels: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]], columns: Sequence[str], path: Path, *, title: str
 ) -> None:
-    """Rows of pictures (H, W, 3) side by side under the names of their columns, each row with a line of text."""
-    figure = new_figure(2.6 * len(columns), 2.8 * len(panels) + 0.5)
-    grid = figure.subplots(len(panels), len(columns), squeeze=False)
-    for row, (text, images) in zip(grid, panels, strict=True):
-        for axes, image in zip(row, images, strict=True):
-            axes.imshow(image)
-            axes.set_xticks([])
-            axes.set_yticks([])
-        row[0].set_ylabel(text, fontsize=7)
-    for axes, name in zip(grid[0], columns, strict=True):
-        axes.set_title(name, fontsize=9)
-    figure.suptitle(title)
-    save(figure, path)
+    """Rows of pictures (H, W, 3) side by side, each row under a line of text, the first under the names of columns."""
+    font = ImageFont.load_default(size=13)
+    pictures = [[_fitted(image) for image in images] for _, images in panels]
+    height = 2 * _LINE_PX + sum(_LINE_PX + row[0].height + _GAP_PX for row in pictures)
+    sheet = Image.new("RGB", (len(columns) * (_SIDE_PX + _GAP_PX) + _GAP_PX, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_GAP_PX, 2), title, "black", font)
+    for k, name in enumerate(columns):
+        draw.text((_GAP_PX + k * (_SIDE_PX + _GAP_PX), _LINE_PX), name, "black", font)
+    y = 2 * _LINE_PX
+    for (text, _), row in zip(panels, pictures, strict=True):
+        draw.text((_GAP_PX, y), text, "black", font)
+        for k, picture in enumerate(row):
+            sheet.paste(picture, (_GAP_PX + k * (_SIDE_PX + _GAP_PX), y + _LINE_PX))
+        y += _LINE_PX + row[0].height + _GAP_PX
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path)
+
+
+def _fitted(image: NDArray[np.uint8]) -> Image.Image:
+    height = max(1, round(image.shape[0] * _SIDE_PX / image.shape[1]))
+    return Image.fromarray(image).resize((_SIDE_PX, height), Image.Resampling.BILINEAR)
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
