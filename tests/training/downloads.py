@@ -33,9 +33,9 @@ def nuclei(seed: int, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
 
 
 def numbered(root: Path, count: int, side: int = SIDE) -> Path:
-    """``images/*.jpg`` with ``instances/*.png``: DSB 2018, MoNuSeg, GlaS."""
+    """``images/*.jpg`` with ``instances/*.png``, one a little larger: DSB 2018, MoNuSeg, GlaS."""
     for k in range(count):
-        image, instances = nuclei(k, side)
+        image, instances = nuclei(k, side + 4 * (k == 0))
         _save(root / "images" / f"image{k}.jpg", image)
         _save(root / "instances" / f"image{k}.png", instances)
     return root
