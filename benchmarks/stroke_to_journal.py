@@ -110,7 +110,7 @@ def paint(shown: NDArray[np.uint8], rng: np.random.Generator, brush_px: int) -> 
     return box
 
 
-def commit_times(folder: Path, count: int) -> list[float]:
+def commit_times(folder: Path, count: int, size: int = 1000) -> list[float]:
     database = sqlite3.connect(folder / "bare.sqlite", isolation_level=None)
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=FULL")
@@ -118,7 +118,7 @@ def commit_times(folder: Path, count: int) -> list[float]:
     times = []
     for _ in range(count):
         begin = time.perf_counter()
-        database.execute("INSERT INTO t VALUES (?)", (os.urandom(1000),))
+        database.execute("INSERT INTO t VALUES (?)", (os.urandom(size),))
         times.append(time.perf_counter() - begin)
     database.close()
     return times

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_histoseg.core import cell_shapes
 from napari_histoseg.core.box import Box
+from napari_histoseg.core.cell_geometry import pixel_counts
 from napari_histoseg.core.cell_patch import NO_CELL, CellPatch, Origin
 from napari_histoseg.core.cell_plane import MOST_AHEAD, Cells
 from napari_histoseg.core.edit import Edit, Kind, Patch
@@ -20,6 +21,9 @@ from napari_histoseg.core.schema import IGNORE, LabelSchema
 
 _LEAST_LEFT = 0.5
 """A found cell of which a vouched-for cell leaves less than this is the same cell."""
+
+
+_MOST_COUNTED = 1 << 24  # beyond it, sorting the numbers takes less memory than counting them
 
 
 class CellEditing(ABC):
@@ -215,9 +219,10 @@ class CellEditing(ABC):
 
 def _numbering(instances: NDArray[np.uint32], next_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The numbers that occur, ascending, and the numbers they get, with 0 for the background in front."""
-    numbers = np.flatnonzero(np.bincount(instances.ravel())) if instances.max(initial=0) < 1 << 24 else None
-    numbers = np.unique(instances).astype(np.int64) if numbers is None else numbers
-    numbers = numbers[numbers > 0]
+    largest = int(instances.max(initial=0))
+    is_dense = largest < _MOST_COUNTED
+    numbers = np.flatnonzero(pixel_counts(instances, largest + 1)) if is_dense else np.unique(instances)
+    numbers = numbers[numbers > 0].astype(np.int64)
     is_free = numbers.size == 0 or (numbers[0] >= next_id and numbers[-1] < next_id + MOST_AHEAD)
     given = numbers if is_free else np.arange(next_id, next_id + numbers.size)
     return numbers, np.append(0, given)
@@ -243,9 +248,8 @@ def _without_vouched_for(
     is_kept = np.zeros(count, bool)
     is_kept[kept] = True
     stays = is_kept[cells.instances]
-    before = np.bincount(new.ravel(), minlength=count)
-    left = np.bincount(new[~stays], minlength=count)
-    is_same = left < _LEAST_LEFT * before
+    is_same = pixel_counts(np.where(stays, 0, new), count) < _LEAST_LEFT * pixel_counts(new, count)
+    is_same[0] = False
     merged = np.where(stays, cells.instances, np.where(is_same[new], 0, new)).astype(np.uint32)
     all_rows = np.full(count, NO_CELL)
     all_rows[: len(rows)] = rows

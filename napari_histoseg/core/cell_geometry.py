@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
 
-_STRIP_PX = 1024
+_STRIP_PX = 256
 _FAR = np.iinfo(np.int64).max
 
 
@@ -31,8 +34,7 @@ class CellGeometry:
         self._boxes = _no_boxes(count)
         self._is_stale = np.zeros(count, bool)
         if count > 1:
-            for top in range(0, len(instances), _STRIP_PX):
-                strip = instances[top : top + _STRIP_PX]
+            for top, strip in _strips(instances):
                 y, x = np.nonzero(strip)
                 self._add(strip[y, x], y + top, x)
 
@@ -46,11 +48,15 @@ class CellGeometry:
 
     def move(self, box: Box, mask: NDArray[np.bool_], before: NDArray[np.uint32], after: NDArray[np.uint32]) -> None:
         """Pixels of a box went from the cells ``before`` to ``after``, (n,) each; the map has them already."""
-        y, x = np.nonzero(mask)
-        y, x = y + box.y0, x + box.x0
-        was, now = before > 0, after > 0
-        self._remove(before[was], y[was], x[was])
-        self._add(after[now], y[now], x[now])
+        done = 0
+        for top, strip in _strips(mask):
+            y, x = np.nonzero(strip)
+            y, x = y + box.y0 + top, x + box.x0
+            part = slice(done, done + len(y))
+            was, now = before[part] > 0, after[part] > 0
+            self._remove(before[part][was], y[was], x[was])
+            self._add(after[part][now], y[now], x[now])
+            done += len(y)
 
     def centroids(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """(k, 2) as (y, x), the middle of the first pixel being 0."""
@@ -78,7 +84,7 @@ class CellGeometry:
         self._is_stale[cell_id] = False
 
     def _add(self, ids: NDArray[np.uint32], y: NDArray[np.intp], x: NDArray[np.intp]) -> None:
-        cells, which = np.unique(ids, return_inverse=True)
+        cells, which = self._grouped(ids)
         self._count(cells, which, y, x, 1)
         low = _no_boxes(len(cells))
         np.minimum.at(low[:, 0], which, y)
@@ -89,19 +95,42 @@ class CellGeometry:
         self._boxes[cells, 2:] = np.maximum(self._boxes[cells, 2:], low[:, 2:])
 
     def _remove(self, ids: NDArray[np.uint32], y: NDArray[np.intp], x: NDArray[np.intp]) -> None:
-        cells, which = np.unique(ids, return_inverse=True)
+        cells, which = self._grouped(ids)
         self._count(cells, which, y, x, -1)
         is_gone = self.area[cells] == 0
         self._boxes[cells[is_gone]] = _no_boxes(int(is_gone.sum()))
         self._is_stale[cells] = ~is_gone
 
+    def _grouped(self, ids: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """The cells among ``ids``, ascending, and for each of ``ids`` its place among them."""
+        if ids.size < len(self.area):
+            cells, which = np.unique(ids, return_inverse=True)
+            return cells.astype(np.int64), which
+        is_there = np.zeros(len(self.area), bool)
+        is_there[ids] = True
+        return np.flatnonzero(is_there), (np.cumsum(is_there) - 1)[ids]
+
     def _count(
-        self, cells: NDArray[np.uint32], which: NDArray[np.intp], y: NDArray[np.intp], x: NDArray[np.intp], sign: int
+        self, cells: NDArray[np.int64], which: NDArray[np.intp], y: NDArray[np.intp], x: NDArray[np.intp], sign: int
     ) -> None:
         """Sums of whole numbers below 2**53, which floating point adds exactly."""
         self.area[cells] += sign * np.bincount(which, minlength=len(cells))
         for axis, places in enumerate((y, x)):
             self._sums[cells, axis] += sign * np.bincount(which, places, len(cells)).astype(np.int64)
+
+
+def pixel_counts(instances: NDArray[np.uint32], count: int) -> NDArray[np.int64]:
+    """Number of pixels of each number from 0 to ``count`` - 1, which none in ``instances`` (H, W) exceeds."""
+    counts = np.zeros(count, np.int64)
+    for _, strip in _strips(instances):
+        counts += np.bincount(strip.ravel(), minlength=count)
+    return counts
+
+
+def _strips(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Rows of an array, a few at a time with the number of the first, so that intermediate results stay small."""
+    for top in range(0, len(array), _STRIP_PX):
+        yield top, array[top : top + _STRIP_PX]
 
 
 def _no_boxes(count: int) -> NDArray[np.int64]:

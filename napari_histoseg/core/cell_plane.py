@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_histoseg.core.box import Box
-from napari_histoseg.core.cell_geometry import CellGeometry
+from napari_histoseg.core.cell_geometry import CellGeometry, pixel_counts
 from napari_histoseg.core.cell_patch import NO_CELL, ROW, CellPatch, Origin
 from napari_histoseg.core.cells import CellTable
 from napari_histoseg.core.checkpoint import CELLS, Stored, filled
@@ -208,7 +208,7 @@ class Cells(Chunked):
         mask = mask[pixels.slices].copy()
         before, after = self._instances[pixels.slices][mask], instances[pixels.slices][mask]
         count = max(len(rows), self.next_id)
-        is_there = np.bincount(instances.ravel(), minlength=count) > 0
+        is_there = pixel_counts(instances, count) > 0
         is_there[0] = False
         new = np.full(count, NO_CELL)
         new[: len(rows)][is_there[: len(rows)]] = rows[is_there[: len(rows)]]
