@@ -19,6 +19,10 @@ _COLOUR = 0.05
 _NEAR_WEIGHT = 1.0
 _FAR_WEIGHT = 1.0
 
+_TILE_PX = 960
+_MARGIN_PX = 240
+"""More than five steps carry anything; like `_TILE_PX` an even number of cells, so that all tiles cut the same ones."""
+
 _LEAST = 1e-6
 _NEXT_CELL = float(np.exp(-0.5))
 """Weight of a cell of the grid that is one standard deviation away."""
@@ -54,7 +58,9 @@ def mean_field(probabilities: NDArray[np.float32], image: NDArray[np.uint8]) -> 
 
 
 def calmed(prediction: Prediction, image: ImageRef, class_ids: Sequence[int]) -> Prediction:
-    """A prediction after `mean_field`, region by region; without labels or probabilities as it is.
+    """A prediction after `mean_field` of each region; without labels or probabilities as it is.
+
+    Large regions are computed in tiles that see enough around them for the result to be that of the whole.
 
     Parameters
     ----------
@@ -69,10 +75,13 @@ def calmed(prediction: Prediction, image: ImageRef, class_ids: Sequence[int]) ->
     labels, probabilities = prediction.labels.copy(), prediction.probabilities.copy()
     ids = np.array(class_ids, np.uint8)
     for box in prediction.boxes:
-        check_cancelled()
-        refined = mean_field(probabilities[:, *box.slices], image.read(0, box))
-        probabilities[:, *box.slices] = refined
-        labels[box.slices] = ids[refined.argmax(axis=0)]
+        for tile in box.tiles(_TILE_PX):
+            check_cancelled()
+            window = tile.pad(_MARGIN_PX).intersect(box)
+            refined = mean_field(prediction.probabilities[:, *window.slices], image.read(0, window))
+            refined = refined[:, *tile.relative_to(window).slices]
+            probabilities[:, *tile.slices] = refined
+            labels[tile.slices] = ids[refined.argmax(axis=0)]
     return replace(prediction, labels=labels, probabilities=probabilities)
 
 

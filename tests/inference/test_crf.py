@@ -82,3 +82,24 @@ def test_only_what_was_predicted_changes(halves: tuple[np.ndarray, np.ndarray]) 
     assert (after.labels[box.slices] == np.where(is_violet[box.slices], 9, 4)).mean() > 0.99
     bare = Prediction(labels, None, (box,), 1.0)
     assert calmed(bare, ref, (4, 9)) is bare
+
+
+def test_large_regions_are_computed_in_tiles_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    image = np.repeat(np.repeat(rng.integers(90, 240, (6, 42, 3)), 20, axis=0), 20, axis=1).astype(np.uint8)
+    p = rng.random((2, 120, 840)).astype(np.float32)
+    p /= p.sum(axis=0)
+    expected, widths = mean_field(p, image), []
+
+    def noting(probabilities: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        widths.append(pixels.shape[1])
+        return mean_field(probabilities, pixels)
+
+    monkeypatch.setattr(crf, "mean_field", noting)
+    monkeypatch.setattr(crf, "_TILE_PX", 240)
+    ref = image_from_array(image, name="tiles", mpp=0.5)
+    before = Prediction(np.zeros((120, 840), np.uint8), p, (Box(0, 0, 120, 840),), 1.0)
+    after = calmed(before, ref, (0, 1))
+    assert widths == [480, 720, 600, 360]
+    assert after.probabilities is not None
+    np.testing.assert_allclose(after.probabilities, expected, atol=1e-6)
