@@ -19,6 +19,9 @@ from napari_histoseg.core.schema import IGNORE, LabelSchema
 COLUMNS = ("id", "class", "x", "y", "area_um2", "score", "haematoxylin")
 """Columns of the table of cells."""
 
+UNKNOWN = "unknown"
+"""What stands for the class of a cell of which nobody knows it."""
+
 
 @dataclass(frozen=True, eq=False)
 class PointList:
@@ -40,21 +43,24 @@ class PointList:
 def write_cells(path: Path, cells: CellTable, schema: LabelSchema) -> None:
     """Write a table of cells as CSV, whole or not at all.
 
-    Coordinates are pixels of the image and have two decimals; ``haematoxylin`` is empty where it is not known.
+    Coordinates are pixels of the image and have two decimals; ``area_um2`` and ``haematoxylin`` are empty where they
+    are not known.
 
     Raises
     ------
     ResourceError
         When the disk is full or the folder cannot be written.
     """
-    names = {IGNORE: "unknown"} | {c.id: c.name for c in schema.classes}
+    names = {IGNORE: UNKNOWN} | {c.id: c.name for c in schema.classes}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     columns = (cells.ids, cells.class_ids, cells.x, cells.y, cells.area_um2, cells.score, cells.haematoxylin)
     for number, class_id, x, y, area, score, amount in zip(*(column.tolist() for column in columns), strict=True):
         stain = "" if math.isnan(amount) else f"{amount:.4f}"
-        writer.writerow((number, names[class_id], f"{x:.2f}", f"{y:.2f}", f"{area:.3f}", f"{score:.4f}", stain))
+        size = "" if math.isnan(area) else f"{area:.3f}"
+        name = names.get(class_id, f"class {class_id}")
+        writer.writerow((number, name, f"{x:.2f}", f"{y:.2f}", size, f"{score:.4f}", stain))
     try:
         write_bytes(path, text.getvalue().encode())
     except OSError as error:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_histoseg.core.errors import InputError, ResourceError
 from napari_histoseg.core.schema import IGNORE, LabelSchema
+from napari_histoseg.io.arrays import read_array
 from napari_histoseg.io.colors import labels_in_colors
 
 LABEL_FORMATS = ("tif", "ome-zarr", "png", "geojson")
@@ -45,7 +46,7 @@ def read_labels(path: str | Path, schema: LabelSchema | None = None) -> NDArray[
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no label file '{path}'; check the name.")
-    values = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_raster(path)
+    values = read_array(path)
     if schema is not None and values.ndim == 3 and values.shape[2] in (3, 4) and values.dtype == np.uint8:
         return labels_in_colors(values, schema, f"'{path}'")
     if values.ndim != 2:
@@ -60,26 +61,6 @@ def read_labels(path: str | Path, schema: LabelSchema | None = None) -> NDArray[
     if not np.array_equal(whole, values):
         raise InputError(f"'{path}' holds values that are no class numbers; whole numbers from 0 to 255 are needed.")
     return whole
-
-
-def _read_tiff(path: Path) -> NDArray[Any]:
-    import tifffile
-
-    try:
-        values: NDArray[Any] = np.squeeze(tifffile.imread(path, series=0, level=0))
-    except (OSError, ValueError, RuntimeError, LookupError) as error:
-        raise InputError(f"'{path}' cannot be read as a label file ({error}); export it again.") from error
-    return values
-
-
-def _read_raster(path: Path) -> NDArray[Any]:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"'{path}' cannot be read as a label file ({error}); export it again.") from error
 
 
 def label_path(folder: Path, stem: str, file_format: str) -> Path:

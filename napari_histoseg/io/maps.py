@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from napari_histoseg.core.errors import HistosegError, InputError
 from napari_histoseg.core.schema import LabelSchema
+from napari_histoseg.io.arrays import read_array
+from napari_histoseg.io.cells import UNKNOWN
 
 
 def read_instances(path: Path) -> NDArray[np.int64]:
@@ -28,7 +30,7 @@ def read_instances(path: Path) -> NDArray[np.int64]:
     InputError
         For colour images, fractions, negative numbers and files that cannot be read.
     """
-    values = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_raster(path)
+    values = read_array(path)
     if values.ndim != 2:
         raise InputError(f"'{path}' has shape {values.shape}; an instance map holds one number per pixel.")
     with np.errstate(invalid="ignore"):  # NaN is told below
@@ -48,7 +50,7 @@ def read_probabilities(path: Path) -> tuple[tuple[int, ...], NDArray[np.float32]
     """
     import tifffile
 
-    values = _read_tiff(path)
+    values = read_array(path)
     try:
         with tifffile.TiffFile(path) as file:
             schema = LabelSchema.from_json(json.loads(file.pages.first.description))
@@ -62,7 +64,7 @@ def read_probabilities(path: Path) -> tuple[tuple[int, ...], NDArray[np.float32]
 
 
 def read_cell_classes(path: Path) -> dict[int, str]:
-    """Class of each cell in a table with the columns ``id`` and ``class``.
+    """Class of each cell in a table with the columns ``id`` and ``class``; those of unknown class are left out.
 
     Raises
     ------
@@ -71,7 +73,7 @@ def read_cell_classes(path: Path) -> dict[int, str]:
     """
     rows = _read_csv(path)
     try:
-        return {int(row["id"]): row["class"] for row in rows}
+        return {int(row["id"]): row["class"] for row in rows if row["class"] != UNKNOWN}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"'{path}' is no table of cells; it needs the columns id and class.") from error
 
@@ -122,23 +124,3 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"'{path}' cannot be read as a table ({error}); give a CSV.") from error
-
-
-def _read_tiff(path: Path) -> NDArray[Any]:
-    import tifffile
-
-    try:
-        values: NDArray[Any] = np.squeeze(tifffile.imread(path, series=0, level=0))
-    except (OSError, ValueError, RuntimeError, LookupError) as error:
-        raise InputError(f"'{path}' cannot be read ({error}); export it again.") from error
-    return values
-
-
-def _read_raster(path: Path) -> NDArray[Any]:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"'{path}' cannot be read ({error}); export it again.") from error
