@@ -23,7 +23,8 @@ _NOTES = (
     "dice, iou and accuracy (share of the class's true pixels that were found) are over all pixels together; a class "
     "absent from truth and prediction has none (-).",
     "hard_auc is (sensitivity + specificity) / 2 per image, auc the area under the ROC curve of the probabilities; "
-    "images that lack the class or consist of it are left out.",
+    "images that lack the class or consist of it are left out. release_auc is hard_auc, but 0 where the class was not "
+    "predicted at all, as the program of the SPADESegResNet paper counts it.",
     "micro averages are ratios of sums over the classes without background, macro averages are means of the classes; "
     "foreground is all classes but background against background.",
 )
@@ -45,7 +46,7 @@ def evaluate(pred: Path, truth: Path, schema: LabelSchema | None) -> Evaluated:
         matrix = metrics.confusion_matrix(true, predicted, num_classes=len(ids))
         total += matrix
         dice = np.where(matrix.sum(axis=1) > 0, metrics.dice(matrix), np.nan)
-        row = {"dice": dice, "hard_auc": metrics.hard_auc(matrix)}
+        row = {"dice": dice, "hard_auc": metrics.hard_auc(matrix), "release_auc": metrics.release_auc(matrix)}
         if has_scores:
             row["auc"] = _auc(pair, true, ids)
         rows.append(row | {"accuracy": np.array([metrics.overall_accuracy(matrix)])})
@@ -99,6 +100,8 @@ def _auc(pair: Pair, true: NDArray[np.uint8], ids: Sequence[int]) -> NDArray[np.
     unknown = [k for k in channels if k not in ids]
     if unknown:
         raise InputError(f"'{path}' has probabilities of class {unknown[0]}, which the labels do not have.")
+    if probabilities.shape[1:] != true.shape:
+        raise InputError(f"'{path}' has {probabilities.shape[1:]} px, the truth {true.shape}; compare equal sizes.")
     values = np.full(len(ids), np.nan)
     ordered = np.zeros((len(ids), *true.shape), np.float32)
     places = [list(ids).index(k) for k in channels]

@@ -192,6 +192,9 @@ def test_nuclei_class_by_class(folder: Path, capsys: Capture) -> None:
     assert told["per_class"]["tumor"]["pq"] == pytest.approx(means[0])
     assert told["per_class"]["lymphocyte"]["pq"] == pytest.approx(means[1])
     assert told["overall"]["mpq"] == pytest.approx(np.mean(by_image))
+    cells = folder / "truth" / "0_cells.csv"
+    cells.write_text(cells.read_text().replace("tumor", "unknown"))  # cells that belong to no class
+    assert list(answer(capsys, folder, "instance")["per_class"]) == ["lymphocyte", "tumor"]
     (folder / "pred" / "1_cells.csv").write_text("name,kind\n1,a")
     assert "is no table of cells" in failure(capsys, folder, "instance")
 

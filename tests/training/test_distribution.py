@@ -31,14 +31,14 @@ def test_shares_are_of_classed_pixels(tmp_path: Path) -> None:
     second[0] = 1
     found = label_distribution(prepared_with(tmp_path, np.zeros((4, 4)), second), CANCER_STROMA)
     assert found.names == ("background", "cancer", "stroma") and found.pixels == (16, 5, 0) and found.ignored == 15
-    assert found.shares == pytest.approx((16 / 21, 5 / 21, 0)) and found.ignored_share == pytest.approx(15 / 36)
+    assert found.shares == pytest.approx((16 / 21, 5 / 21, 0))
 
 
 def test_one_class_and_no_class_at_all(tmp_path: Path) -> None:
     one = label_distribution(prepared_with(tmp_path / "one", np.full((4, 4), 2)), CANCER_STROMA)
-    assert one.shares == (0, 0, 1) and one.ignored_share == 0
+    assert one.shares == (0, 0, 1) and one.ignored == 0
     none = label_distribution(prepared_with(tmp_path / "none", np.full((4, 4), IGNORE)), CANCER_STROMA)
-    assert none.shares == (0, 0, 0) and none.ignored_share == 1
+    assert none.shares == (0, 0, 0) and none.ignored == 16
 
 
 def test_foreign_and_missing_labels_are_told(tmp_path: Path) -> None:
@@ -56,3 +56,16 @@ def test_bcss_before_and_after_grouping(tmp_path: Path) -> None:
     assert after.pixels == (9, 3, 9, 3, 39)
     assert before.ignored == after.ignored and sum(before.pixels) == sum(after.pixels)
     assert code_distribution(prepared_with(tmp_path, np.zeros((4, 4)))) is None
+
+
+def test_bcss_pixels_of_code_255_are_outside(tmp_path: Path) -> None:
+    src = layouts.bcss(tmp_path / "src")
+    mask = min(src.rglob("masks/*.png"))
+    codes = np.zeros((24, 32), np.uint8)
+    codes[0], codes[1] = 255, 1
+    layouts.save(mask, codes)
+    get_dataset("bcss").prepare(src, tmp_path / "bcss")
+    prepared = load(tmp_path, "bcss")
+    before, after = code_distribution(prepared), label_distribution(prepared, BCSS5)
+    assert before is not None and before.pixels[0] == 32 + 2
+    assert before.ignored == after.ignored and sum(before.pixels) == sum(after.pixels)

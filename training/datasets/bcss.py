@@ -7,12 +7,14 @@ import functools
 import io
 import re
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.grouping import BCSS_OUTSIDE, apply_groups, bcss_classes, bcss_groups
+from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.core.schemas import BCSS22
 from training.datasets.dataset import DataSet
 from training.datasets.source import Source
@@ -43,8 +45,16 @@ def convert(source: Source, writer: SetWriter, *, table: NDArray[np.uint8]) -> N
         mpp = re.search(r"MPP-(\d+\.\d+)", mask.stem)
         facts = {"key": mask.stem, "group": patient, "split": splits[patient], "mpp": float(mpp[1]) if mpp else MPP}
         labels = apply_groups(codes, table, f"{source.path / str(mask)}")
-        facts["codes"] = np.bincount(codes.ravel(), minlength=max(BCSS22.ids) + 1).tolist()
+        facts["codes"] = _counts(codes)
         writer.add(facts, image=image, labels=labels)
+
+
+def _counts(codes: NDArray[Any]) -> list[int]:
+    """Pixels of each published code from 0 on; those that are 255 are outside as well."""
+    counts = np.bincount(codes.ravel(), minlength=IGNORE + 1)
+    counts[BCSS_OUTSIDE] += counts[IGNORE]
+    published: list[int] = counts[: max(BCSS22.ids) + 1].tolist()
+    return published
 
 
 def _check_codes(source: Source) -> None:

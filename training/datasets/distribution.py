@@ -38,11 +38,6 @@ class Distribution:
         total = sum(self.pixels)
         return tuple(count / total if total else 0.0 for count in self.pixels)
 
-    @property
-    def ignored_share(self) -> float:
-        """Part of all pixels that has no class."""
-        return self.ignored / max(1, self.ignored + sum(self.pixels))
-
 
 def label_distribution(prepared: Prepared, schema: LabelSchema) -> Distribution:
     """Distribution of the labels that networks learn from.
