@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from napari_histoseg.session.choosing import weights_argument
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_histoseg.core.image import ImageRef
     from napari_histoseg.core.project import Project
     from napari_histoseg.session.status import ActiveModel
@@ -22,7 +24,9 @@ def predict_command(project: Project, image: ImageRef, image_id: str, model: Act
     return shlex.join([*words, "--out", f"{project.name}-labels"])
 
 
-def finetune_command(project: Project, model: ActiveModel) -> str:
-    """``napari-histoseg finetune`` from the active model of a project."""
+def finetune_command(project: Project, model: ActiveModel, reference: Path | None = None) -> str:
+    """``napari-histoseg finetune`` from the active model of a project, judged on a reference folder."""
     words = ["napari-histoseg", "finetune", str(project.path), "--model", model.spec.id]
-    return shlex.join(words if model.revision_id is None else [*words, "--from", model.revision_id])
+    words += [] if model.revision_id is None else ["--from", model.revision_id]
+    words += [] if reference is None else ["--reference", str(reference)]
+    return shlex.join(words)

@@ -39,18 +39,25 @@ def reference_images(folder: Path, schema: LabelSchema, mpp: float | None = None
     from napari_histoseg.learning.snapshot import TrainingImage
 
     found = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        labelled = [path.with_name(f"{path.stem}{LABEL_MARK}{suffix}") for suffix in (".png", ".tif")]
-        label_file = next((candidate for candidate in labelled if candidate.is_file()), None)
-        if path.suffix.lower() not in IMAGE_SUFFIXES or label_file is None:
-            continue
-        labels = read_labels(label_file, schema)
+    for path, label_file in labelled_files(folder):
+        labels = read_labels(label_file)
         schema.check(labels, f"'{label_file}'")
         ref = open_image(path)
         if ref.mpp is None and mpp is not None:
             ref = ref.with_mpp(mpp)
         state = np.where(labels == IGNORE, State.UNREVIEWED, State.VERIFIED).astype(np.uint8)
         found.append(TrainingImage(ref, labels, state))
+    return tuple(found)
+
+
+def labelled_files(folder: Path) -> tuple[tuple[Path, Path], ...]:
+    """(image, labels) of each labelled image of a folder; ``InputError`` when there is none."""
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        labelled = [path.with_name(f"{path.stem}{LABEL_MARK}{suffix}") for suffix in (".png", ".tif")]
+        label_file = next((candidate for candidate in labelled if candidate.is_file()), None)
+        if path.suffix.lower() in IMAGE_SUFFIXES and label_file is not None:
+            found.append((path, label_file))
     if not found:
         raise InputError(
             f"'{folder}' holds no labelled images; beside each 'a.png' put its class numbers as 'a{LABEL_MARK}.png'."

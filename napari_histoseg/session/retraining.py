@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.io.images import open_image
-from napari_histoseg.jobs.job import Job
+from napari_histoseg.jobs.job import Job, Progress
 from napari_histoseg.jobs.lane import Priority
 from napari_histoseg.session.choosing import WEIGHTS_FILE
+from napari_histoseg.session.reference import labelled_files, reference_images
 from napari_histoseg.session.status import ActiveModel, Clock, JobState, JobStatus
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_histoseg.core.project import Project
     from napari_histoseg.core.revision import Revision, RevisionStore
-    from napari_histoseg.jobs.job import Progress
+    from napari_histoseg.core.schema import LabelSchema
     from napari_histoseg.jobs.lane import Lane, Ticket
     from napari_histoseg.learning.finetune import FineTuneResult
     from napari_histoseg.learning.plan import FineTunePlan
@@ -39,6 +40,10 @@ class RetrainTask:
     device : str
     is_beside_viewer : bool
         Compute gently, so that a window in the same process stays live.
+    schema : LabelSchema
+        Of the reference labels.
+    reference : Path or None
+        Folder of images and labels that judge and never teach; see `reference_images`.
     """
 
     model: ActiveModel
@@ -47,6 +52,8 @@ class RetrainTask:
     store: RevisionStore
     device: str
     is_beside_viewer: bool
+    schema: LabelSchema
+    reference: Path | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,25 +89,17 @@ def prepare(
     Raises
     ------
     InputError
-        When the model cannot learn from labels, nothing has been corrected, or an edited image has no known µm per
+        When the folder holds no labelled image, nothing has been corrected, or an edited image has no known µm per
         pixel.
     """
     from napari_histoseg.learning.snapshot import take_snapshot
-    from napari_histoseg.session.reference import reference_images
 
-    if not model.spec.needs_weights or model.spec.task == "regression":
-        why = "learns nothing" if not model.spec.needs_weights else "gives a score and learns from no labels"
-        raise InputError(f"{model.spec.title} {why}; choose a network that draws labels, then retrain.")
-    snapshot = take_snapshot(
-        project,
-        model_id=model.spec.id,
-        parent_revision=model.revision_id,
-        open_file=open_image,
-        reference=() if reference is None else reference_images(reference, project.schema),
-    )
+    if reference is not None:
+        labelled_files(reference)  # tell at once when it holds nothing; it is read in the background
+    snapshot = take_snapshot(project, model_id=model.spec.id, parent_revision=model.revision_id, open_file=open_image)
     if not snapshot.images:
         raise InputError("There are no corrections to learn from yet; paint over some mistakes, then retrain.")
-    return RetrainTask(model, snapshot, plan, project.revisions, device, is_beside_viewer)
+    return RetrainTask(model, snapshot, plan, project.revisions, device, is_beside_viewer, project.schema, reference)
 
 
 def retrain_job(task: RetrainTask) -> Job[RetrainOutcome]:
@@ -108,8 +107,11 @@ def retrain_job(task: RetrainTask) -> Job[RetrainOutcome]:
     from napari_histoseg.learning.finetune import FineTuneRequest, finetune
     from napari_histoseg.models.predictor import find_device
 
-    device = str(find_device(task.device))
-    request = FineTuneRequest(task.model.weights, task.snapshot, task.plan, device, task.is_beside_viewer)
+    device, snapshot = str(find_device(task.device)), task.snapshot
+    if task.reference is not None:
+        yield Progress(0, 0, f"Reading the images of '{task.reference.name}'.")
+        snapshot = replace(snapshot, reference=reference_images(task.reference, task.schema))
+    request = FineTuneRequest(task.model.weights, snapshot, task.plan, device, task.is_beside_viewer)
     result = yield from finetune(request)
     return RetrainOutcome(_publish(task, result), result)
 

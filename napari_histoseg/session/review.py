@@ -15,14 +15,18 @@ from napari_histoseg.core.errors import ProjectError, ProjectLockedError
 from napari_histoseg.core.image import ImageRef
 from napari_histoseg.core.project import Project
 from napari_histoseg.core.schemas import EPITHELIUM, get_schema
+from napari_histoseg.inference.scoring import malignant_ids
 from napari_histoseg.io.images import open_image
 from napari_histoseg.session import places
+from napari_histoseg.session.reference import labelled_files
 
 if TYPE_CHECKING:
     from napari_histoseg.core.edit import Edit
     from napari_histoseg.core.entry import ImageEntry
     from napari_histoseg.core.planes import Planes
     from napari_histoseg.core.schema import LabelSchema
+
+_REFERENCE = "reference"
 
 
 class Review:
@@ -166,6 +170,23 @@ class Review:
         """Remember a JSON value in the project; nothing happens without one."""
         if self._project is not None and not self._project.read_only:
             self._project.set_setting(key, value)
+
+    @property
+    def reference(self) -> Path | None:
+        """Folder of labelled images that every candidate of the project is judged on; None when none is set."""
+        remembered = self.get_setting(_REFERENCE)
+        return None if remembered is None else Path(remembered)
+
+    def set_reference(self, folder: Path | None) -> int:
+        """Remember such a folder, or none; how many labelled images it has. ``InputError`` when it has none."""
+        count = 0 if folder is None else len(labelled_files(folder))
+        self.set_setting(_REFERENCE, None if folder is None else str(folder.absolute()))
+        return count
+
+    @property
+    def has_malignant_class(self) -> bool:
+        """Whether labels of the open project can say anything about cellularity."""
+        return self._project is not None and bool(malignant_ids(self._project.schema.classes))
 
     # -- images ----------------------------------------------------------------------------------------------------
 

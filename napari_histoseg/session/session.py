@@ -246,11 +246,6 @@ class Session(Review):
             raise InputError("The µm per pixel of the image is not known; set it first, then score.")
         self.scores.start(self._score_task(image_id, () if box is None else (box,)))
 
-    @property
-    def has_malignant_class(self) -> bool:
-        """Whether labels of the open project can say anything about cellularity."""
-        return self._project is not None and bool(malignant_ids(self._project.schema.classes))
-
     def refresh_derived_scores(self, image_id: str) -> None:
         """Find out anew, in the background, what the labels say about the fields that were scored."""
         scores = self.scores.of(image_id)
@@ -306,7 +301,8 @@ class Session(Review):
         ----------
         plan : FineTunePlan, optional
         reference : Path, optional
-            Folder of labelled images that the candidate is judged on; see `reference_images`.
+            Folder of labelled images that the candidate is judged on, see `reference_images`; by default the one that
+            the project remembers.
 
         Raises
         ------
@@ -327,7 +323,7 @@ class Session(Review):
                 plan or FineTunePlan(),
                 device=self._device,
                 is_beside_viewer=self._is_beside_viewer,
-                reference=reference,
+                reference=reference or self.reference,
             )
         )
 
@@ -386,7 +382,7 @@ class Session(Review):
         """The shell command that does what the button does; ``InputError`` when nothing is open."""
         project, model = self._need_project(), self._need_active()
         if kind == "finetune":
-            return finetune_command(project, model)
+            return finetune_command(project, model, self.reference)
         image_id = self._last_image_id or next((entry.id for entry in project.images), None)
         if image_id is None:
             raise InputError("The project has no image; open one first.")

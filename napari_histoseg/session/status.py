@@ -72,6 +72,11 @@ class ActiveModel:
         """Whether its weights are random, so that what it draws means nothing."""
         return self.spec.needs_weights and self.weights.path is None
 
+    @property
+    def can_learn(self) -> bool:
+        """Whether painted labels can teach it."""
+        return self.spec.needs_weights and self.spec.task != "regression"
+
 
 class Clock:
     """Time left of a run, from the pace so far."""

@@ -21,6 +21,7 @@ from napari_histoseg.widgets.parts.curve import LossCurve
 from napari_histoseg.widgets.parts.panel import Panel, text_label
 from napari_histoseg.widgets.parts.plan_form import PlanForm
 from napari_histoseg.widgets.parts.progress_row import ProgressRow
+from napari_histoseg.widgets.parts.reference_row import ReferenceRow
 from napari_histoseg.widgets.parts.times import clock
 from napari_histoseg.widgets.parts.view import View
 
@@ -32,8 +33,6 @@ _COLUMNS = (
     ("Edits", "Dice on corrections held out of the training, before → after"),
     ("Old data", "Dice on fields verified earlier, or agreement with the parent elsewhere, before → after"),
     ("Verdict", "Promoted revisions are used; refused ones are kept but not used"),
-    ("When", "When it was made"),
-    ("From", "The revision or weights it started from"),
 )
 _ON_EDITS = ("corrections", "seen corrections")
 _ON_OLD = ("folder", "verified", "agreement")
@@ -52,10 +51,14 @@ class RetrainPanel(Panel):
         self._curve = LossCurve()
         self._result = text_label()
         self._result.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        for widget in (self._run, self._progress, self._curve, self._result, self._form):
+        self._reference = ReferenceRow(session, view)
+        for widget in (self._run, self._progress, self._curve, self._result, self._form, self._reference):
             self.column.addWidget(widget)
         self._table = _table()
+        self._about = text_label()
+        self._table.currentCellChanged.connect(self._show_about)
         self.column.addWidget(self._table)
+        self.column.addWidget(self._about)
         self.column.addLayout(self._revision_row())
         self._copy = QPushButton("Copy as command")
         self._copy.setToolTip("Copy the shell command that does the same as Retrain on edits")
@@ -115,6 +118,7 @@ class RetrainPanel(Panel):
         self._refresh()
 
     def _on_project_changed(self) -> None:
+        self._reference.refresh()
         self._curve.hide()
         self._result.hide()
         self._refresh()
@@ -148,10 +152,16 @@ class RetrainPanel(Panel):
         for revision in reversed(revisions):
             self._add_row(revision, is_active=active is not None and revision.id == active.revision_id)
         self._table.setVisible(bool(revisions))
+        self._show_about(self._table.currentRow())
         self._use.setVisible(bool(revisions))
         self._back.setVisible(bool(revisions))
         self._back.setEnabled(active is not None and active.revision_id is not None)
         self._refresh_button()
+
+    def _show_about(self, line: int, *_: int) -> None:
+        item = self._table.item(line, 0) if line >= 0 else None
+        self._about.setVisible(item is not None)
+        self._about.setText("" if item is None else html.escape(item.toolTip()))
 
     def _add_row(self, revision: Revision, *, is_active: bool) -> None:
         line = self._table.rowCount()
@@ -161,12 +171,10 @@ class RetrainPanel(Panel):
             change(revision, *_ON_EDITS),
             change(revision, *_ON_OLD),
             revision.verdict,
-            clock(revision.created_at),
-            revision.parent or "",
         )
         for column, text in enumerate(cells):
             item = QTableWidgetItem(text)
-            item.setToolTip(revision.reason)
+            item.setToolTip(about(revision))
             self._table.setItem(line, column, item)
         self._table.item(line, 0).setData(Qt.ItemDataRole.UserRole, revision.id)
         if is_active:
@@ -176,7 +184,7 @@ class RetrainPanel(Panel):
         session = self._session
         is_running = self._is_running
         corrected = self._corrected()
-        is_ready = session.active is not None and corrected > 0
+        is_ready = session.active is not None and session.active.can_learn and corrected > 0
         self._run.setText("Cancel" if is_running else "Retrain on edits")
         self._run.setToolTip(
             "Stop; the model stays as it is" if is_running else "Learn from everything you painted or accepted"
@@ -184,6 +192,7 @@ class RetrainPanel(Panel):
         self._run.setEnabled(is_running or is_ready)
         self._form.setEnabled(not is_running)
         self._form.setVisible(not is_running)
+        self._reference.setVisible(not is_running)
         self._copy.setEnabled(is_ready)
         self.suggest(self._next(is_running, corrected))
 
@@ -198,9 +207,18 @@ class RetrainPanel(Panel):
             return "keep correcting while the model learns; it does not see strokes made from now on."
         if self._session.active is None:
             return "choose a model (tab Segment)."
+        if not self._session.active.can_learn:
+            return "this model does not learn from labels: choose a network that draws them (tab Segment)."
         if corrected == 0:
             return "correct something first (tab Correct)."
+        if self._session.active.is_untrained:
+            return "paint every class in several places, since this model starts from nothing; then press Retrain."
         return "press Retrain on edits; it learns only from what you painted or accepted."
+
+
+def about(revision: Revision) -> str:
+    """When it was made, from what, and what the gate said."""
+    return f"Made {clock(revision.created_at)} from {revision.parent or 'nothing'}. {revision.reason}"
 
 
 def change(revision: Revision, *kinds: str) -> str:
@@ -218,6 +236,8 @@ def _table() -> QTableWidget:
         table.horizontalHeaderItem(column).setToolTip(tooltip)
     table.verticalHeader().hide()
     table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    table.horizontalHeader().setSectionResizeMode(len(_COLUMNS) - 1, QHeaderView.ResizeMode.Stretch)
+    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)

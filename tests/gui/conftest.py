@@ -72,7 +72,7 @@ def ready(bench: Any, tissue: np.ndarray, tiny_weights: Path) -> Any:
 def segmented(ready: Any, qtbot: Any) -> Any:
     """The same after Segment."""
     ready.bridge.segment()
-    qtbot.waitUntil(lambda: not ready.session.is_running("predict"), timeout=20_000)
+    qtbot.waitUntil(lambda: not ready.session.is_running("predict"), timeout=60_000)
     return ready
 
 

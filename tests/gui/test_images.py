@@ -43,7 +43,7 @@ def test_images_that_can_be_segmented(bench: Any, tiny_weights: Path, qtbot: Any
     bench.session.set_mpp(bench.bridge.images.current, 1.0)
     bench.session.choose_model("unet", str(tiny_weights))
     bench.bridge.segment()
-    qtbot.waitUntil(lambda: not bench.session.is_running("predict"), timeout=20_000)
+    qtbot.waitUntil(lambda: not bench.session.is_running("predict"), timeout=60_000)
     labels = bench.bridge.tools.layer
     assert (labels.data != IGNORE).all()
     np.testing.assert_array_equal(labels.scale, layer.scale)
@@ -73,7 +73,7 @@ def test_a_pyramid_is_painted_at_full_resolution(bench: Any, tiny_weights: Path,
     bench.session.choose_model("unet", str(tiny_weights))
     qtbot.wait(200)
     bench.bridge.segment()
-    qtbot.waitUntil(lambda: not bench.session.is_running("predict"), timeout=20_000)
+    qtbot.waitUntil(lambda: not bench.session.is_running("predict"), timeout=60_000)
     labels = bench.bridge.tools.layer
     assert labels.data.shape == (512, 512)
     assert (labels.data != IGNORE).all()
@@ -103,7 +103,7 @@ def test_a_run_survives_renaming_and_moving_layers(ready: Any, qtbot: Any) -> No
     image, labels = ready.viewer.layers[0], ready.bridge.tools.layer
     image.name, labels.name = "another name", "mine"
     ready.viewer.layers.move(1, 0)
-    qtbot.waitUntil(lambda: not ready.session.is_running("predict"), timeout=20_000)
+    qtbot.waitUntil(lambda: not ready.session.is_running("predict"), timeout=60_000)
     assert (labels.data != IGNORE).all()
     assert labels.name == "mine"
     assert [choice.name for choice in ready.bridge.images.choices()] == ["another name"]
@@ -119,7 +119,7 @@ def test_deleting_the_image_stops_its_run_and_loses_nothing(ready: Any, qtbot: A
     ready.bridge.images.choose(image_id)
     assert ready.bridge.images.current == image_id
     ready.bridge.segment()
-    qtbot.waitUntil(lambda: not ready.session.is_running("predict"), timeout=20_000)
+    qtbot.waitUntil(lambda: not ready.session.is_running("predict"), timeout=60_000)
     assert (ready.session.displayed(image_id) != IGNORE).all()
 
 
@@ -127,7 +127,7 @@ def test_deleting_the_labels_during_a_run_loses_nothing_and_they_come_back(ready
     image_id = ready.bridge.images.current
     ready.bridge.segment()
     ready.viewer.layers.remove(ready.bridge.tools.layer)
-    qtbot.waitUntil(lambda: not ready.session.is_running("predict"), timeout=20_000)
+    qtbot.waitUntil(lambda: not ready.session.is_running("predict"), timeout=60_000)
     ready.bridge.show_labels()
     np.testing.assert_array_equal(ready.bridge.tools.layer.data, ready.session.displayed(image_id))
     assert (ready.bridge.tools.layer.data != IGNORE).all()
