@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from napari_histoseg.core.errors import InputError, ResourceError
 from napari_histoseg.inference.recover import is_out_of_memory
+from napari_histoseg.learning.adabound import AdaBound, short_run_warning
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.fit import FitStep, Loss, fit
 from napari_histoseg.learning.freeze import Mode, train_mode
@@ -123,6 +124,8 @@ class _Run:
         self._saved = time.monotonic()
 
     def to_end(self, resume: bool) -> dict[str, Tensor]:
+        if isinstance(self._optimizer, AdaBound) and (warning := short_run_warning(self._setup.steps)):
+            self._voice.tell(warning)
         step = self._restore() if resume else 0
         log: AbstractContextManager[RunLog | None] = RunLog(self._out, step) if self._world.is_first else nullcontext()
         with log as rows:

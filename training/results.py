@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,7 +76,10 @@ class Result:
         return np.array([row[metric] for row in self.rows], np.float64)
 
     def numbers(self) -> dict[str, float]:
-        """Everything as one flat mapping: ``<metric>_mean``, ``_sd`` (population) and ``_n``, and pooled pixels."""
+        """Everything as one flat mapping: ``<metric>_mean``, ``_sd`` (population) and ``_n``, and pooled pixels.
+
+        Where the tissue of each image is known also the mean of the tissues' means of PQ, as published for PanNuke.
+        """
         found: dict[str, float] = {}
         for metric in self.metrics if self.classes else ():
             value = spread(self.values(metric))
@@ -85,6 +87,10 @@ class Result:
             found |= {f"{name}_mean": value.mean, f"{name}_sd": value.sd, f"{name}_n": value.n}
         if self.matrix is not None:
             found |= pooled_numbers(self.matrix, self.classes)
+        if all("tissue" in f for f in self.facts):
+            tissues = self.by("tissue").values()
+            for metric in {"pq", "mpq"} & set(self.metrics):
+                found[f"{metric}_mean_of_tissues"] = spread(row[metric] for row in tissues).mean
         return found if self.classes else self._score_numbers()
 
     def by(self, fact: str) -> dict[str, dict[str, float]]:
@@ -191,12 +197,6 @@ def write_prediction(folder: Path, key: str, found: NDArray[Any]) -> None:
 def prediction_path(folder: Path, key: str) -> Path:
     """File of a prediction."""
     return folder / "predictions" / f"{key.replace('/', '_')}.png"
-
-
-def csv_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a table that was written here."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def _is_plain(value: Any) -> bool:

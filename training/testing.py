@@ -19,7 +19,12 @@ from napari_histoseg.jobs.job import run_job
 from napari_histoseg.learning.metrics import Matrix, confusion_matrix, dice, iou, overall_accuracy
 from napari_histoseg.learning.metrics_auc import auc_per_class
 from napari_histoseg.learning.metrics_gland import object_dice, object_f1, object_hausdorff
-from napari_histoseg.learning.metrics_instance import aji, classes_of, panoptic_quality, panoptic_quality_per_class
+from napari_histoseg.learning.metrics_instance import (
+    aji,
+    majority_classes,
+    panoptic_quality,
+    panoptic_quality_per_class,
+)
 from napari_histoseg.models.weights import Weights
 from training.material import rescaled, true_score
 from training.plan import NUCLEUS_CLASSES, Plan, TestSet
@@ -136,8 +141,8 @@ class Tester:
         quality = panoptic_quality_per_class(
             true,
             cells,
-            truth_classes=classes_of(true, truth),
-            prediction_classes=classes_of(cells, found),
+            truth_classes=majority_classes(true, truth),
+            prediction_classes=majority_classes(cells, found),
             classes=range(1, len(self._known)),
         )
         of_class = [q.pq for q in quality]

@@ -84,12 +84,11 @@ def bounds(step: int, *, final_lr: float, gamma: float) -> tuple[float, float]:
     return final_lr * (1 - 1 / (gamma * step + 1)), final_lr * (1 + 1 / (gamma * step))
 
 
-def short_run_warning(steps: int, *, final_lr: float = 0.1, gamma: float = 1e-3) -> str | None:
+def short_run_warning(steps: int) -> str | None:
     """A sentence when a run ends while AdaBound is still like Adam, so that ``final_lr`` has no effect yet."""
     if steps >= _ADAM_LIKE_STEPS:
         return None
-    low, high = bounds(max(1, steps), final_lr=final_lr, gamma=gamma)
     return (
-        f"AdaBound is still in its Adam-like beginning after {steps} steps (step sizes may lie anywhere from "
-        f"{low:.2g} to {high:.2g}); take at least {_ADAM_LIKE_STEPS} steps, or choose Adam."
+        f"AdaBound is still in its Adam-like beginning after {steps} steps; take at least {_ADAM_LIKE_STEPS} steps, "
+        "or choose Adam."
     )

@@ -7,7 +7,7 @@ the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.errors import InputError
-from napari_histoseg.learning.metrics import spread
 
 Instances = NDArray[np.integer]
 
@@ -174,18 +173,9 @@ def _only(instances: Instances, classes: Mapping[int, int], wanted: int) -> Inst
     return np.where(np.isin(instances, [i for i, k in classes.items() if k == wanted]), instances, 0)
 
 
-def classes_of(instances: Instances, labels: NDArray[np.integer]) -> dict[int, int]:
+def majority_classes(instances: Instances, labels: NDArray[np.integer]) -> dict[int, int]:
     """The most frequent class of the pixels of each object; ``labels`` (H, W) holds class ids."""
     table = overlaps(instances, labels.astype(np.int64) + 1)
     best = best_pairs(table.truth, table.shared)
     ids, values = table.truth_ids[table.truth[best]], table.prediction_ids[table.prediction[best]] - 1
     return dict(zip(ids.tolist(), values.tolist(), strict=True))
-
-
-def mean_over_groups(values: Iterable[float], groups: Iterable[str]) -> tuple[float, dict[str, float]]:
-    """Mean within each group, such as a tissue, and the mean of those means; NaN values are left out."""
-    by_group: dict[str, list[float]] = {}
-    for value, group in zip(values, groups, strict=True):
-        by_group.setdefault(group, []).append(value)
-    means = {group: spread(members).mean for group, members in by_group.items()}
-    return spread(means.values()).mean, means

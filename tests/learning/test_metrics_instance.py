@@ -14,8 +14,7 @@ from scipy import ndimage
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.learning.metrics_instance import (
     aji,
-    classes_of,
-    mean_over_groups,
+    majority_classes,
     overlaps,
     panoptic_quality,
     panoptic_quality_per_class,
@@ -131,13 +130,7 @@ def test_quality_of_each_class_is_that_of_its_objects_alone() -> None:
 def test_class_of_an_object_is_that_of_most_of_its_pixels() -> None:
     instances = np.array([[4, 4, 4, 9, 9, 0, 2]])
     labels = np.array([[0, 3, 3, 1, 1, 1, 255]])
-    assert classes_of(instances, labels) == {2: 255, 4: 3, 9: 1}
-
-
-def test_means_over_tissues_first() -> None:
-    mean, tissues = mean_over_groups([0.2, 0.4, 0.9, math.nan], ["colon", "colon", "liver", "lung"])
-    assert tissues["colon"] == pytest.approx(0.3) and math.isnan(tissues["lung"])
-    assert mean == pytest.approx(0.6)
+    assert majority_classes(instances, labels) == {2: 255, 4: 3, 9: 1}
 
 
 def test_table_of_overlaps() -> None:
