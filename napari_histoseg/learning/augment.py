@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.core.stains import RUIFROK
 from napari_histoseg.learning.batch import Batch
+from napari_histoseg.learning.density import density_of, image_of
 
 _GREY = (0.299, 0.587, 0.114)
 _YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
@@ -99,9 +100,7 @@ def vary_stain(image: Tensor, plan: Appearance, generator: Generator, *, strengt
     amounts = torch.exp(_spread((count, 3), plan.stain, generator) * factor)
     changed = F.normalize(stains + _spread((count, 3, 3), plan.stain_hue, generator) * factor[..., None], dim=2)
     through = torch.linalg.inv(stains) @ torch.diag_embed(amounts) @ changed  # row vectors: OD' = OD @ through
-    density = -torch.log((image * 255 + 1) / 256)
-    density = _mix_channels(density, through.mT.to(image.device))
-    return ((256 * torch.exp(-density) - 1) / 255).clamp_(0, 1)
+    return image_of(_mix_channels(density_of(image), through.mT.to(image.device)))
 
 
 def vary_colour(image: Tensor, plan: Appearance, generator: Generator, *, strength: Tensor) -> Tensor:

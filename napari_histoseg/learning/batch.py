@@ -15,7 +15,7 @@ class Batch:
     Parameters
     ----------
     image : Tensor, shape (N, 3, H, W), float32
-        RGB in 0..1.
+        RGB in 0..1, or already normalised for the network.
     labels : Tensor, shape (N, H, W), int64
         Channel index of the right class, or ``IGNORE``.
     weight : Tensor, shape (N, H, W), float32, optional

@@ -1,4 +1,4 @@
-"""Sets made larger once and for all, always in the same way, as two of the papers do it."""
+"""The images that each image became where two of the papers made their sets larger; training draws one at a time."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from napari_histoseg.learning.augment import dihedral, map_planes, warp
+from napari_histoseg.learning.augment import dihedral, gaussian_blur, map_planes, warp
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.distortions import RADIAL, radial
-from napari_histoseg.learning.filters import gaussian_blur
 
-_BLUR_KERNEL_PX = 13  # 12 in the paper; a kernel needs a middle
 _BLUR_SIGMAS_PX = tuple(k / 10 for k in range(2, 21))
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the images that an image becomes: a name for its file, and how a batch becomes it."""
+    """One of the images that an image becomes: its name, and how a batch becomes it."""
 
     name: str
     change: Callable[[Batch], Batch]
@@ -42,7 +40,7 @@ def distort(batch: Batch, *, k1: float, k2: float) -> Batch:
 
 def blur(batch: Batch, *, sigma_px: float) -> Batch:
     """Images smoothed with a Gaussian of that deviation, labels as they are."""
-    return replace(batch, image=gaussian_blur(batch.image, sigma_px, kernel_px=_BLUR_KERNEL_PX))
+    return replace(batch, image=gaussian_blur(batch.image, sigma_px))
 
 
 def turn(batch: Batch, *, quarters: int) -> Batch:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from napari_histoseg.core.stains import RUIFROK
+from napari_histoseg.learning.density import density_of, image_of
 
 
 def jitter_stains(image: Tensor, generator: Generator, *, factor: float = 0.1, shift: float = 0.05) -> Tensor:
@@ -27,10 +27,8 @@ def jitter_stains(image: Tensor, generator: Generator, *, factor: float = 0.1, s
     draws = 2 * torch.rand(2, len(image), 2, generator=generator) - 1
     factors = F.pad(1 + factor * draws[0], (0, 1), value=1.0).to(image.device)
     shifts = F.pad(shift * draws[1], (0, 1)).to(image.device)
-    density = -torch.log((image * 255 + 1) / 256).flatten(2).mT
-    amounts = density @ unmix.to(image.device) * factors[:, None] + shifts[:, None]
-    changed = (amounts @ torch.linalg.inv(unmix).to(image.device)).mT.view_as(image)
-    return ((256 * torch.exp(-changed) - 1) / 255).clamp(0, 1)
+    amounts = density_of(image).flatten(2).mT @ unmix.to(image.device) * factors[:, None] + shifts[:, None]
+    return image_of((amounts @ torch.linalg.inv(unmix).to(image.device)).mT.view_as(image))
 
 
 def jitter_colour(
@@ -61,13 +59,6 @@ def jitter_colour(
 def add_noise(image: Tensor, sd: float, generator: Generator) -> Tensor:
     """Gaussian noise, independent for each value; ``sd`` in units of the 0..1 range."""
     return (image + sd * torch.randn(image.shape, generator=generator).to(image.device)).clamp(0, 1)
-
-
-def gaussian_blur(image: Tensor, sigma_px: float, *, kernel_px: int) -> Tensor:
-    """Smoothed with a Gaussian cut off at an odd kernel size."""
-    from torchvision.transforms.v2 import functional
-
-    return cast(Tensor, functional.gaussian_blur(image, [kernel_px, kernel_px], [sigma_px, sigma_px]))
 
 
 def box_blur(image: Tensor, side_px: int = 3) -> Tensor:

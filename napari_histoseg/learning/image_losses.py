@@ -70,12 +70,12 @@ def smoothness(
     ----------
     logits : Tensor, shape (N, C, H, W)
     image : Tensor, shape (N, 3, H, W), optional
-        RGB in 0..1. With it ``k = exp(-||I_i - I_j||^2 / (2 sigma^2))``: outlines may follow edges of the image, as in
-        the pairwise term of a conditional random field. Without it ``k = 1``.
+        As the network is fed. With it ``k = exp(-||I_i - I_j||^2 / (2 sigma^2))``: outlines may follow edges of the
+        image, as in the pairwise term of a conditional random field. Without it ``k = 1``.
     labels : Tensor of int64, shape (N, H, W), optional
         With them only pairs of known pixels count; without, all do, since the term needs no label.
     sigma : float
-        Colour difference of an edge.
+        Colour difference of an edge in units of ``image``: 0..1, or standard deviations where it is normalised.
 
     Returns
     -------
