@@ -20,7 +20,8 @@ from scipy import ndimage
 Field = NDArray[np.float32]
 """One value for each pixel, shape (H, W)."""
 
-# Directions in optical density, as Ruifrok and Johnston (2001) measured them; each image draws its own around these.
+# Directions in optical density near those that Ruifrok and Johnston (2001) measured; each image draws its own around
+# them.
 _HAEMATOXYLIN = np.array([0.62, 0.72, 0.30])
 _EOSIN = np.array([0.12, 0.90, 0.40])
 _LEAST_STAIN = 0.15

@@ -49,11 +49,6 @@ class Field:
     verified: NDArray[np.float32]
     learned: NDArray[np.bool_]
 
-    @property
-    def image_box(self) -> Box:
-        """The smallest box of image pixels that covers the field."""
-        return self.box.scaled(1 / self.scale)
-
 
 def grid_shape(image: ImageRef, scale: float) -> tuple[int, int]:
     """(height, width) of the whole image in model pixels, at least 1."""

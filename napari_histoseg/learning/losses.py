@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_histoseg.core.schema import IGNORE
-from napari_histoseg.learning.batch import Batch
 
 _DICE_EPS = 1.0
 
@@ -135,8 +134,3 @@ def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     """
     total = weight.sum()
     return (values * weight).sum() / torch.where(total > 0, total, torch.ones_like(total))
-
-
-def batch_ce_dice(logits: Tensor, batch: Batch) -> Tensor:
-    """`ce_dice` on a batch's labels and weights: the default loss for training from scratch."""
-    return ce_dice(logits, batch.labels, weight=batch.weight)

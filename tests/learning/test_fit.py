@@ -13,8 +13,11 @@ from napari_histoseg.learning.augment import dihedral
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.fit import FitStep, fit
 from napari_histoseg.learning.freeze import train_mode_frozen_statistics
-from napari_histoseg.learning.losses import batch_ce_dice, cross_entropy
+from napari_histoseg.learning.loss_registry import build_loss
+from napari_histoseg.learning.losses import cross_entropy
 from napari_histoseg.learning.optim import WeightAverage, constant, cosine
+
+LOSS = build_loss([{"name": "cross_entropy"}, {"name": "dice"}])
 
 
 def network() -> nn.Sequential:
@@ -36,7 +39,7 @@ def steps_of(model: nn.Module, optimizer: torch.optim.Optimizer, first: int, ste
         fit(
             model,
             batches(first),
-            loss=batch_ce_dice,
+            loss=LOSS,
             optimizer=optimizer,
             steps=steps,
             first_step=first,
@@ -71,7 +74,7 @@ def test_interrupted_and_resumed_equals_uninterrupted() -> None:
     job = fit(
         parts,
         batches(),
-        loss=batch_ce_dice,
+        loss=LOSS,
         optimizer=optimizer,
         schedule=schedule,
         steps=12,
@@ -109,7 +112,7 @@ def test_unknown_pixels_teach_nothing() -> None:
         fit(
             model,
             iter([unknown]),
-            loss=batch_ce_dice,
+            loss=LOSS,
             optimizer=optimizer,
             schedule=constant,
             steps=1,

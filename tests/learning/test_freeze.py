@@ -13,7 +13,9 @@ from napari_histoseg.learning.adam import Adam
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.fit import fit
 from napari_histoseg.learning.freeze import add_unfrozen, freeze, frozen_statistics, trainable, unfreeze, unfreeze_at
-from napari_histoseg.learning.losses import batch_ce_dice
+from napari_histoseg.learning.loss_registry import build_loss
+
+LOSS = build_loss([{"name": "cross_entropy"}, {"name": "dice"}])
 
 
 def network() -> nn.Sequential:
@@ -38,7 +40,7 @@ def run(model: nn.Module, optimizer, first: int, steps: int, thaw: int = 3) -> N
     loop = fit(
         model,
         batches(first),
-        loss=batch_ce_dice,
+        loss=LOSS,
         optimizer=optimizer,
         schedule=lambda step: 1 / (1 + step),
         first_step=first,

@@ -28,9 +28,10 @@ def test_prepare_ebhi_labels_glass_tissue_and_epithelium(archives: Path, tmp_pat
 
 def test_prepare_glas_writes_images_with_masks(archives: Path, tmp_path: Path) -> None:
     assert glas.DATASET.prepare(archives / "glas_train_subset.zip", tmp_path / "glas") == 2
-    fields = list(glas.read_fields(tmp_path))
-    assert [f.key for f in fields] == ["train_0", "train_1"]
-    assert all(f.image.shape == (300, 420, 3) and f.is_gland.dtype == bool and f.is_gland.any() for f in fields)
+    prepared = load(tmp_path, "glas")
+    assert [item["key"] for item in prepared.items] == ["train_0", "train_1"]
+    assert prepared.images.shape == (2, 300, 420, 3)
+    assert all(labels.max() == 1 and labels.min() == 0 for labels in prepared.labels)
 
 
 def test_splits_are_by_case_whatever_the_order() -> None:

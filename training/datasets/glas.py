@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.datasets.dataset import DataSet
 from training.datasets.source import Source
 from training.datasets.splits import split_groups
-from training.prepared import load
 from training.writing import SetWriter
 
 MPP = 0.62
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """One image (H, W, 3) uint8 with its gland mask (H, W)."""
-
-    key: str
-    image: NDArray[np.uint8]
-    is_gland: NDArray[np.bool_]
 
 
 def convert(source: Source, writer: SetWriter) -> None:
@@ -59,12 +46,6 @@ def _read_grades(source: Source) -> dict[str, dict[str, str]]:
         return {}
     rows = csv.DictReader(io.StringIO(source.read(tables[0]).decode("utf-8-sig")), skipinitialspace=True)
     return {row["name"]: {name: (value or "").strip() for name, value in row.items()} for row in rows}
-
-
-def read_fields(data: Path) -> Iterator[Field]:
-    """The prepared images, one at a time."""
-    for sample in load(data, "glas"):
-        yield Field(sample.facts["key"], np.array(sample.image), np.asarray(sample.labels) > 0)
 
 
 DATASET = DataSet(
