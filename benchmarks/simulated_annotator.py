@@ -11,7 +11,6 @@ means and standard deviations over the seeds.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
 from napari_histoseg.core.box import Box
@@ -37,7 +35,7 @@ from napari_histoseg.session.choosing import WEIGHTS_FILE
 from napari_histoseg.session.retraining import prepare, retrain_job
 from napari_histoseg.session.status import ActiveModel
 from training.datasets import ebhi, glas
-from training.prepared import open_archive, read_member
+from training.datasets.source import open_source
 
 OTHER_TISSUE, GLAND = (EPITHELIUM.by_name(name).id for name in ("other tissue", "epithelium"))
 CORRECTED_IMAGES = 6
@@ -142,18 +140,18 @@ def spread(reports: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
 
 
 def read_glas(data: Path) -> Iterator[Example]:
-    with open_archive(data, glas.ARCHIVE) as archive:
-        for name in sorted(n for n in archive.namelist() if n.startswith("images/")):
-            pixels = np.asarray(Image.open(io.BytesIO(read_member(archive, name))).convert("RGB"))
-            instances = Image.open(io.BytesIO(read_member(archive, f"instances/{Path(name).stem}.png")))
-            yield Example(image_from_array(pixels, name=Path(name).stem, mpp=glas.MPP), np.asarray(instances) > 0)
+    with open_source(data, glas.DATASET.archives, glas.DATASET.layout) as source:
+        for name in source.need("images/*.jpg"):
+            stem, instances = Path(name).stem, name.replace("images/", "instances/").replace(".jpg", ".png")
+            pixels, truth = source.read_image(name), source.read_mask(instances) > 0
+            yield Example(image_from_array(pixels, name=stem, mpp=glas.MPP), truth)
 
 
 def read_ebhi_test(data: Path) -> Iterator[Example]:
-    with open_archive(data, ebhi.ARCHIVE) as archive:
-        for item in ebhi.read_index(archive):
+    with open_source(data, ebhi.DATASET.archives, ebhi.DATASET.layout) as source:
+        for item in ebhi.read_index(source):
             if item.split == "test":
-                pixels, labels = ebhi.read_item(archive, item)
+                pixels, labels = ebhi.read_item(source, item)
                 yield Example(image_from_array(pixels, name=item.key, mpp=ebhi.MPP), labels == ebhi.EPITHELIUM)
 
 
