@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from napari_histoseg.core.errors import HistosegError
+from napari_histoseg.core.errors import HistosegError, InputError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -100,8 +100,10 @@ def _fit(args: argparse.Namespace) -> None:
     from training.recipe import open_recipe
     from training.run import read_run, run_recipe
 
-    before = read_run(args.out)["plan"] if args.resume else {}
-    recipe = open_recipe(args.recipe, before | parse_settings(args.set))
+    before = read_run(args.out) if args.resume else {"plan": {}}
+    recipe = open_recipe(args.recipe, before["plan"] | parse_settings(args.set))
+    if args.resume and not before["recipe"].startswith(args.recipe):
+        raise InputError(f"{args.out} holds a run of '{before['recipe']}', not of '{args.recipe}'; name that recipe.")
     weights = run_recipe(recipe, data=args.data, out=args.out, resume=args.resume, voice=Console(), device=args.device)
     if weights is not None:
         print(f"Weights are in {weights.path}.")

@@ -43,7 +43,7 @@ from training.plan import Plan
 from training.starting import take_over
 from training.validation import for_centre, validator
 
-_WEIGHTED = ("cross_entropy", "focal")
+_WEIGHTED = ("cross_entropy", "border_cross_entropy", "focal")
 
 
 @dataclass(frozen=True, eq=False)

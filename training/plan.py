@@ -95,9 +95,9 @@ class Plan(BaseModel):
     max_ignore : float
         Tiles with a larger share of unknown pixels are left out.
     augmentation : str
-        ``"strong"`` or a name of `learning.presets`.
+        ``"strong"``, ``"placement"`` (the same without changes of colour), or a name of `learning.presets`.
     scale : (float, float)
-        Range of magnification of ``"strong"``, drawn log-uniformly.
+        Range of magnification of the first two, drawn log-uniformly.
     losses : tuple of mapping
         Terms that are summed, each with ``name``, ``weight`` and parameters.
     class_weights : str

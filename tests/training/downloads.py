@@ -33,18 +33,20 @@ def nuclei(seed: int, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
 
 
 def numbered(root: Path, count: int, side: int = SIDE) -> Path:
-    """``images/*.jpg`` with ``instances/*.png``, one a little larger: DSB 2018, MoNuSeg, GlaS."""
+    """``images/*.jpg`` with ``instances/*.png``, every second a little larger: DSB 2018, MoNuSeg, GlaS."""
     for k in range(count):
-        image, instances = nuclei(k, side + 4 * (k == 0))
+        image, instances = nuclei(k, side + 4 * (k % 2))
         _save(root / "images" / f"image{k}.jpg", image)
         _save(root / "instances" / f"image{k}.png", instances)
     return root
 
 
-def crchisto(root: Path) -> Path:
-    for k in range(8):
-        image, _ = nuclei(k, 96)
-        rows = ["x,y,class", "15,15,epithelial", "45,15,inflammatory", "21,45,fibroblast", "51,47,others"]
+def crchisto(root: Path, *, count: int = 8, side: int = 96, copies: int = 1) -> Path:
+    """Images with a point on each of the four nuclei, and on ``copies - 1`` others beside each."""
+    points = ((15, 15, "epithelial"), (45, 15, "inflammatory"), (21, 45, "fibroblast"), (51, 47, "others"))
+    for k in range(count):
+        image, _ = nuclei(k, side)
+        rows = ["x,y,class", *(f"{x + 60 * c},{y},{kind}" for x, y, kind in points for c in range(copies))]
         _save(root / "images" / f"img{k}.jpg", image)
         (root / "points").mkdir(exist_ok=True)
         (root / "points" / f"img{k}.csv").write_text("\n".join(rows))

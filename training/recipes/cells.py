@@ -5,10 +5,12 @@ The question of the cellularity paper's step 1, how strongly to look at hard pix
 
 from __future__ import annotations
 
+from typing import Any
+
 from training.plan import Plan, TestSet
 from training.recipes import paper_c
 
-_COMMON = {
+_COMMON: dict[str, Any] = {
     "data": "crchisto",
     "schema_id": "crchisto",
     "mpp": 0.55,

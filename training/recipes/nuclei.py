@@ -35,4 +35,9 @@ _UNET = Plan(
     tests=(TestSet(data="monuseg", split="all"), TestSet(data="dsb2018")),
 )
 
-EXPERIMENTS = {"unet": _UNET}
+EXPERIMENTS = {
+    "unet": _UNET,
+    "same_stain": _UNET.change(title="U-Net, stains as they are", augmentation="placement"),
+    "border": _UNET.change(title="U-Net, border weights", losses=({"name": "border_cross_entropy"}, {"name": "dice"})),
+    "segformer": _UNET.change(title="SegFormer-B0", model="segformer_b0", variant={}, learning_rate=1e-3),
+}

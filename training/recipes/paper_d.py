@@ -33,6 +33,11 @@ EXPERIMENTS = {
     "w64": _FULL,
     "w32": _FULL.change(title="Micro-Net-508, width 32", variant={"width": 32}),
     "w16": _FULL.change(title="Micro-Net-508, width 16", model="micronet_508_w16"),
+    "w16_border": _FULL.change(
+        title="Micro-Net-508, width 16, border weights",
+        model="micronet_508_w16",
+        losses=({"name": "border_cross_entropy", "sigma_px": 4.0},),
+    ),
     "minus": _FULL.change(title="Micro-Net-508 without multi-resolution", model="micronet_508_minus"),
     "minus_w16": _FULL.change(
         title="Micro-Net-508 without multi-resolution, width 16", model="micronet_508_minus", variant={"width": 16}

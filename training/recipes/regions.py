@@ -6,11 +6,13 @@ the glands of EBHI-Seg, those of adenocarcinoma as cancer.
 
 from __future__ import annotations
 
+from typing import Any
+
 from training.plan import Plan, TestSet
 from training.recipes import paper_b
 
 _SIZE = {"width": 32}
-_COMMON = {
+_COMMON: dict[str, Any] = {
     "data": "ebhi_regions",
     "mpp": 1.5,
     "crop_px": 224,
