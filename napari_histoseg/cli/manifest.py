@@ -29,6 +29,7 @@ class RunSettings:
     formats: tuple[str, ...] = ("tif",)
     probabilities: bool = False
     crf: bool = False
+    macenko: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

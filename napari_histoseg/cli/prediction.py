@@ -31,6 +31,9 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overlap", type=float, metavar="X", help="share of a tile that is blended with the next")
     parser.add_argument("--tta", action="store_true", help="average over flips and rotations (8 times slower)")
     parser.add_argument("--crf", action="store_true", help="calm outlines with a conditional random field")
+    parser.add_argument(
+        "--macenko", action="store_true", help="give the image standard stains first, for models trained that way"
+    )
     parser.add_argument("--roi", type=_roi, metavar="Y0,X0,Y1,X1", help="only this rectangle, in image pixels")
     parser.add_argument(
         "--format", type=_formats, default=("tif",), metavar="F,F", help=f"of {', '.join(LABEL_FORMATS)} (default: tif)"
@@ -53,6 +56,7 @@ def predict(args: argparse.Namespace) -> int:
         formats=args.format,
         probabilities=args.probabilities,
         crf=args.crf,
+        macenko=args.macenko,
     )
     _report(Run(weights, settings, args.out).predict([(image, args.mpp) for image in args.images]), args.out, args.json)
     return 0

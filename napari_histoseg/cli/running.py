@@ -132,7 +132,10 @@ class Run:
         return targets
 
     def _one(self, ref: ImageRef, stem: str, predictors: Any) -> dict[str, Any]:
-        found = self._scores(ref, stem, predictors) if self.has_scores else self._labels(ref, stem, predictors)
+        from napari_histoseg.inference.stain import normalised_image
+
+        seen = normalised_image(ref) if self.settings.macenko else ref
+        found = self._scores(seen, stem, predictors) if self.has_scores else self._labels(seen, stem, predictors)
         return {"name": ref.name, "content_id": ref.content_id, "shape": list(ref.shape), "mpp": ref.mpp, **found}
 
     def _scores(self, ref: ImageRef, stem: str, predictors: Any) -> dict[str, Any]:

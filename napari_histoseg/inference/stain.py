@@ -6,14 +6,14 @@ are found as in Macenko et al. 2009, "A method for normalizing histology slides 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.errors import InputError
-from napari_histoseg.core.image import ImageRef
+from napari_histoseg.core.image import ImageRef, PixelSource
 from napari_histoseg.core.stains import RUIFROK
 
 _WHITE = 240.0
@@ -69,7 +69,9 @@ def haematoxylin(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     vectors = np.array(RUIFROK)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     unmix = np.linalg.inv(vectors).astype(np.float32)
-    return np.asarray(optical_density(pixels) @ unmix[:, 0], np.float32)
+    density = optical_density(np.arange(256, dtype=np.uint8))
+    red, green, blue = ((density * share)[pixels[..., k]] for k, share in enumerate(unmix[:, 0]))
+    return np.asarray(red + green + blue, np.float32)
 
 
 def estimate_stains(pixels: NDArray[np.uint8], *, beta: float = 0.15, alpha: float = 1.0) -> Stains:
@@ -154,11 +156,20 @@ def normalise(pixels: NDArray[np.uint8], stains: Stains) -> NDArray[np.uint8]:
     return _rebuild(_scaled(pixels, stains), REFERENCE.vectors)
 
 
-def stain_images(pixels: NDArray[np.uint8], stains: Stains) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """RGB pictures of the haematoxylin alone and of the eosin alone, in the colours of `REFERENCE`."""
-    amounts = _scaled(pixels, stains)
-    h, e = (_rebuild(amounts[..., [k]], REFERENCE.vectors[[k]]) for k in range(2))
-    return h, e
+def normalised_image(image: ImageRef) -> ImageRef:
+    """An image whose pixels are read with the `REFERENCE` stains; its own stains are estimated once, for all of it."""
+    return replace(image, source=_NormalisedSource(image.source, estimate_image_stains(image)))
+
+
+@dataclass(frozen=True, eq=False)
+class _NormalisedSource:
+    """Pixels of another source after `normalise`."""
+
+    source: PixelSource
+    stains: Stains
+
+    def read(self, level: int, box: Box) -> NDArray[np.uint8]:
+        return normalise(self.source.read(level, box), self.stains)
 
 
 def _scaled(pixels: NDArray[np.uint8], stains: Stains) -> NDArray[np.float32]:
