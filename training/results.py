@@ -89,7 +89,7 @@ class Result:
             found |= pooled_numbers(self.matrix, self.classes)
         if all("tissue" in f for f in self.facts):
             tissues = self.by("tissue").values()
-            for metric in {"pq", "mpq"} & set(self.metrics):
+            for metric in [name for name in ("pq", "mpq") if name in self.metrics]:
                 found[f"{metric}_mean_of_tissues"] = spread(row[metric] for row in tissues).mean
         return found if self.classes else self._score_numbers()
 

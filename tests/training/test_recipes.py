@@ -43,7 +43,7 @@ _CASES = {
     "epithelium/segformer": ["crop_px=64"],
     "epithelium/deeplabv3plus": ["crop_px=64"],
     "nuclei/unet": ["crop_px=64"],
-    "cellularity/guided": [],
+    "cellularity/resnet26": [],
     "paper_a/spade": ["tile_px=64", "stride_px=32", "tests.0.tile_px=64", "tests.0.stride_px=32"],
     "paper_a/context": ["tile_px=64", "variant.context_margin=16", "tests.0.tile_px=64"],
     "paper_b/final": [],
