@@ -16,6 +16,7 @@ from napari_histoseg.core.errors import HistosegError, InputError
 from napari_histoseg.core.schema import LabelSchema
 from napari_histoseg.io.arrays import read_array
 from napari_histoseg.io.cells import UNKNOWN
+from napari_histoseg.io.images import IMAGE_SUFFIXES
 
 
 def read_instances(path: Path) -> NDArray[np.int64]:
@@ -81,13 +82,13 @@ def read_cell_classes(path: Path) -> dict[int, str]:
 def read_scores(path: Path) -> dict[str, list[float]]:
     """Scores by image: of a folder of ``*_score.json`` as ``predict`` writes them, or of a CSV.
 
-    The first column of a CSV names the image, with or without a suffix; each other column is one rater. A score that
-    is not there is NaN.
+    The first column of a CSV names the image, with or without the suffix of its file; each other column is one rater.
+    A score that is not there is NaN.
 
     Raises
     ------
     InputError
-        When nothing is there, or a score is no number.
+        When nothing is there, a score is no number, or an image has two.
     """
     found = _scores_of_folder(path) if path.is_dir() else _scores_of_table(path)
     if not found:
@@ -109,14 +110,23 @@ def _scores_of_folder(folder: Path) -> dict[str, list[float]]:
 def _scores_of_table(path: Path) -> dict[str, list[float]]:
     scores = {}
     for line, row in enumerate(_read_csv(path), start=2):
-        name, *values = row.values()
+        image, *values = row.values()
+        name = _without_suffix(image)
+        if name in scores:
+            raise InputError(f"Line {line} of '{path}' gives '{name}' a second score; keep one line for each image.")
         try:
-            scores[Path(name).stem] = [float(value) if value else math.nan for value in values]
+            scores[name] = [float(value) if value else math.nan for value in values]
         except (TypeError, ValueError):
             raise InputError(f"Line {line} of '{path}' has a score that is no number; give image,score.") from None
         if not values:
             raise InputError(f"'{path}' has one column; give image,score.")
     return scores
+
+
+def _without_suffix(image: str) -> str:
+    """The name without the ending of an image file; other dots, as in names of slides, belong to it."""
+    name = Path(image).name
+    return Path(name).stem if name.lower().endswith(IMAGE_SUFFIXES) else name
 
 
 def _read_csv(path: Path) -> list[dict[str, Any]]:

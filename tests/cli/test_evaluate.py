@@ -263,6 +263,18 @@ def test_what_does_not_fit_is_told_in_one_line(folder: Path, capsys: Capture) ->
     assert "holds no label files" in failure(capsys, folder, "gland")
 
 
+def test_names_of_slides_may_hold_dots(folder: Path, capsys: Capture) -> None:
+    for k, name in enumerate(("TCGA-3C-DX1.F6E9", "TCGA-3C-DX1.A001")):
+        (folder / "pred" / f"{name}_score.json").write_text(json.dumps({"score": k / 2}))
+    (folder / "truth").rmdir()
+    for suffix in ("", ".svs"):
+        rows = [f"TCGA-3C-DX1.F6E9{suffix},0.1", f"TCGA-3C-DX1.A001{suffix},0.7"]
+        (folder / "truth").write_text("\n".join(["image,score", *rows]))
+        assert answer(capsys, folder, "cellularity")["overall"]["l1"] == pytest.approx(0.15)
+    (folder / "truth").write_text("image,score\na,0.1\na.tif,0.2\n")
+    assert "Line 3 of" in failure(capsys, folder, "cellularity")
+
+
 def test_scores_that_are_no_scores(folder: Path, capsys: Capture) -> None:
     (folder / "truth").rmdir()
     (folder / "truth").write_text("image,score\na,high\n")
