@@ -1,4 +1,4 @@
-"""``napari-histoseg project new|info|import|export``"""
+"""``napari-histoseg project new|info|import|export|history``"""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 
 from napari_histoseg.cli.console import print_json, print_table
 from napari_histoseg.cli.parser import add_json, mpp_value
+from napari_histoseg.cli.project_cells import export_cells, import_cells
+from napari_histoseg.cli.project_history import add_history, project_history
 from napari_histoseg.core.atomic import write_bytes
 from napari_histoseg.core.entry import ImageEntry
 from napari_histoseg.core.errors import InputError
@@ -21,7 +23,7 @@ from napari_histoseg.core.schemas import SCHEMAS, get_schema
 from napari_histoseg.io.images import open_image
 from napari_histoseg.io.labels import LABEL_FORMATS, label_path, read_labels, write_labels
 
-EXPORT_FORMATS = (*LABEL_FORMATS, "csv")
+EXPORT_FORMATS = (*LABEL_FORMATS, "coco", "csv")
 
 
 def add_project(parser: argparse.ArgumentParser) -> None:
@@ -39,13 +41,17 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     new.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     info = action("info", project_info, "what is in a project")
     add_json(info)
-    bring = action("import", project_import, "bring labels into a project")
+    bring = action("import", project_import, "bring labels or cells into a project")
     bring.add_argument("--image", required=True, metavar="NAME", help="name or id of an image of the project")
-    bring.add_argument("--labels", required=True, type=Path, metavar="FILE", help="TIFF or PNG of class numbers")
+    what = bring.add_mutually_exclusive_group(required=True)
+    what.add_argument("--labels", type=Path, metavar="FILE", help="TIFF or PNG of class numbers")
+    what.add_argument("--instances", type=Path, metavar="FILE", help="TIFF or PNG of cell numbers, or GeoJSON of cells")
+    bring.add_argument("--classes", type=Path, metavar="CSV", help="columns id,class for the cells of --instances")
     bring.add_argument("--verified", action="store_true", help="vouch for them, so that models learn from them")
-    export = action("export", project_export, "write the labels of all images to files")
+    export = action("export", project_export, "write labels and cells of all images to files")
     export.add_argument("--format", type=_formats, required=True, metavar="F,F", help=", ".join(EXPORT_FORMATS))
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
+    add_history(action("history", project_history, "who did what, when and where"))
 
 
 def project_new(args: argparse.Namespace) -> int:
@@ -80,8 +86,15 @@ def project_info(args: argparse.Namespace) -> int:
 
 
 def project_import(args: argparse.Namespace) -> int:
-    """Bring a label file in, as vouched-for truth or as a proposal."""
+    """Bring a file of labels or cells in, as vouched-for truth or as a proposal."""
+    if args.labels is not None and args.classes is not None:
+        raise InputError("--classes names the classes of cells; use it with --instances.")
     with Project.open(args.project) as opened:
+        if args.instances is not None:
+            entry = find_image(opened, args.image)
+            told = import_cells(opened, entry, args.instances, args.classes, verified=args.verified)
+            print(*told, sep="\n")
+            return 0
         labels = read_labels(args.labels, opened.schema)
         entry = find_image(opened, args.image)
         if labels.shape != entry.shape:
@@ -105,12 +118,15 @@ def project_export(args: argparse.Namespace) -> int:
         for entry, stem in zip(opened.images, stems, strict=True):
             labels = opened.planes(entry.id).displayed()
             for file_format in args.format:
-                if file_format != "csv":
+                if file_format in LABEL_FORMATS:
                     path = label_path(args.out, stem, file_format)
                     write_labels(path, labels, file_format=file_format, schema=opened.schema, mpp=entry.mpp)
         if "csv" in args.format:
             write_bytes(args.out / "classes.csv", _class_table(opened, stems).encode())
-        print(f"Wrote the labels of {len(stems)} images to {args.out}.")
+        by_id = {entry.id: stem for entry, stem in zip(opened.images, stems, strict=True)}
+        with_cells = export_cells(opened, by_id, args.format, args.out)
+        also = f" and the cells of {with_cells}" if with_cells else ""
+        print(f"Wrote the labels of {len(stems)} images{also} to {args.out}.")
     return 0
 
 
@@ -137,6 +153,7 @@ def _info(opened: Project) -> dict[str, Any]:
                 "shape": list(entry.shape),
                 "mpp": entry.mpp,
                 "edits": opened.edit_count(entry.id),
+                "cells": {_class_name(opened.schema, k): n for k, n in opened.cells(entry.id).counts().items()},
                 "shares": {opened.schema.by_id(k).name: share for k, share in opened.class_shares(entry.id).items()},
                 "edited_pixels": {opened.schema.by_id(k).name: n for k, n in opened.counts(entry.id).items()},
             }
@@ -190,6 +207,10 @@ def _schema(name: str) -> LabelSchema:
     if not isinstance(data, dict):
         raise InputError(f"The label schema '{name}' is not a JSON object with an id and classes; correct the file.")
     return LabelSchema.from_json(data)
+
+
+def _class_name(schema: LabelSchema, class_id: int) -> str:
+    return schema.by_id(class_id).name if class_id in schema else "unknown"
 
 
 def _names(schema: LabelSchema) -> str:

@@ -70,7 +70,9 @@ class CellPatch:
     @property
     def cells(self) -> int:
         """Number of cells that were made, changed or removed."""
-        return int(np.union1d(self.ids, np.setdiff1d(np.append(self.before, self.after), [0])).size)
+        starts = self._run_starts()
+        numbers = np.unique(np.concatenate([self.before[starts], self.after[starts], self.ids]))
+        return int(np.count_nonzero(numbers))
 
     @property
     def largest_id(self) -> int:
@@ -85,9 +87,7 @@ class CellPatch:
 
     def encode(self) -> bytes:
         """Compressed bytes with a checksum; the class of one cell takes about forty."""
-        is_start = np.ones(self.before.size, bool)
-        is_start[1:] = (np.diff(self.before) != 0) | (np.diff(self.after) != 0)
-        starts = np.flatnonzero(is_start)
+        starts = self._run_starts()
         lengths = np.diff(np.append(starts, self.before.size))
         corners = (self.pixels.y0, self.pixels.x0, self.pixels.y1, self.pixels.x1)
         steps = np.diff(self.ids, prepend=np.uint32(0))
@@ -97,6 +97,12 @@ class CellPatch:
             parts += [_pack(rows[name]) for name in ("class_id", "origin", "verified")]
             parts.append(_pack(np.ascontiguousarray(rows["score"]).view("<u4")))
         return zlib.compress(b"".join(parts), COMPRESSION)
+
+    def _run_starts(self) -> NDArray[np.intp]:
+        """Where, among the changed pixels, the cell before or after is another than at the pixel in front."""
+        is_start = np.ones(self.before.size, bool)
+        is_start[1:] = (self.before[1:] != self.before[:-1]) | (self.after[1:] != self.after[:-1])
+        return np.flatnonzero(is_start)
 
     @classmethod
     def decode(cls, data: bytes, box: Box) -> CellPatch:

@@ -64,6 +64,30 @@ def polygons(mask: NDArray[np.bool_]) -> list[list[Ring]]:
     return [sorted(rings, key=_area, reverse=True) for rings in outlines]
 
 
+def object_polygons(instances: NDArray[np.uint32]) -> dict[int, list[list[Ring]]]:
+    """Polygons of each object of an instance map, by its number; see `polygons`.
+
+    Parameters
+    ----------
+    instances : ndarray of uint32, shape (H, W)
+        0 belongs to no object.
+    """
+    outlines: dict[int, list[Ring]] = defaultdict(list)
+    for number, ring in _rings(instances.astype(np.int32)):
+        outlines[number].append(ring)
+    return {
+        number: [rings] if len(rings) == 1 else _parted(instances, number, rings) for number, rings in outlines.items()
+    }
+
+
+def _parted(instances: NDArray[np.uint32], number: int, rings: list[Ring]) -> list[list[Ring]]:
+    """Polygons of an object with holes or in several pieces."""
+    corners = np.array([corner for ring in rings for corner in ring])
+    (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    parts = polygons(instances[y0:y1, x0:x1] == number)
+    return [[[(x + x0, y + y0) for x, y in ring] for ring in part] for part in parts]
+
+
 def _rings(components: NDArray[np.int32]) -> list[tuple[int, Ring]]:
     """Every simple ring with the component it bounds, the component on the right of the way (y points down)."""
     found: list[tuple[int, Ring]] = []
