@@ -97,6 +97,14 @@ def test_class_maps_by_hand(maps: tuple[np.ndarray, np.ndarray], folder: Path, c
     )
 
 
+def test_a_class_that_is_never_predicted_has_two_areas(folder: Path, capsys: Capture) -> None:
+    labels = np.repeat(np.arange(3, dtype=np.uint8), 4).reshape(3, 4)
+    Image.fromarray(labels).save(folder / "truth" / "a.png")
+    Image.fromarray(np.where(labels == 2, 1, labels)).save(folder / "pred" / "a.png")
+    row = answer(capsys, folder, "semantic", "--schema", "epithelium")["per_class"]["epithelium"]
+    assert (row["hard_auc_mean"], row["release_auc_mean"]) == (0.5, 0.0)
+
+
 def test_class_maps_without_names_have_their_numbers(
     maps: tuple[np.ndarray, np.ndarray], folder: Path, capsys: Capture
 ) -> None:
@@ -115,6 +123,8 @@ def test_probabilities_give_roc_areas(maps: tuple[np.ndarray, np.ndarray], folde
     row = answer(capsys, folder, "semantic", "--schema", "epithelium")["per_class"]["epithelium"]
     expected = [auc_per_class(truths[k], scores[k])[2] for k in (0, 2, 3)]
     assert (row["auc_mean"], row["auc_n"]) == pytest.approx((np.mean(expected), 3))
+    write_probabilities(folder / "pred" / "2_probabilities.tif", scores[2, :, :9], schema=EPITHELIUM, mpp=None)
+    assert "has (9, 20) px" in failure(capsys, folder, "semantic", "--schema", "epithelium")
     (folder / "pred" / "2_probabilities.tif").unlink()
     assert "auc_mean" not in answer(capsys, folder, "semantic", "--schema", "epithelium")["per_class"]["epithelium"]
 
