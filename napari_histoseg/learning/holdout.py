@@ -43,11 +43,6 @@ class Region:
     pixels: int
 
 
-def regions_of(fields: Sequence[Field]) -> tuple[Region, ...]:
-    """`field_regions` of every field."""
-    return tuple(region for index, field in enumerate(fields) for region in field_regions(index, field))
-
-
 def field_regions(index: int, field: Field) -> list[Region]:
     """Groups of labelled pixels, about one for each stroke; those larger than a cell are cut along a fixed grid."""
     from scipy import ndimage

@@ -22,9 +22,6 @@ class Comparison:
     Parameters
     ----------
     baseline, class_name : str
-    proposed_mean, baseline_mean : float
-    n_proposed, n_baseline : int
-        Images with a value.
     p : float
         Two-sided; NaN where there is nothing to test.
     p_corrected : float
@@ -32,10 +29,6 @@ class Comparison:
 
     baseline: str
     class_name: str
-    proposed_mean: float
-    baseline_mean: float
-    n_proposed: int
-    n_baseline: int
     p: float
     p_corrected: float
 
@@ -79,12 +72,9 @@ def compare(
             a, b = np.asarray(own, np.float64), np.asarray(values[class_name], np.float64)
             if test == "wilcoxon" and a.shape != b.shape:
                 raise InputError(f"'{name}' has {b.size} images and the model {a.size}; a paired test needs the same.")
-            rows.append((name, class_name, a, b, _TESTS[test](a, b)))
+            rows.append((name, class_name, _TESTS[test](a, b)))
     corrected = correct([p for *_, p in rows], correction)
-    return [
-        Comparison(name, class_name, _mean(a), _mean(b), _count(a), _count(b), p, float(q))
-        for (name, class_name, a, b, p), q in zip(rows, corrected, strict=True)
-    ]
+    return [Comparison(*row, float(q)) for row, q in zip(rows, corrected, strict=True)]
 
 
 def correct(p_values: Sequence[float], correction: Correction = "holm") -> NDArray[np.float64]:
@@ -145,12 +135,3 @@ _TESTS: dict[Test, Callable[[NDArray[np.float64], NDArray[np.float64]], float]] 
     "mann_whitney": _mann_whitney,
     "wilcoxon": _wilcoxon,
 }
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
-
-
-def _count(values: NDArray[np.float64]) -> int:
-    return int(np.isfinite(values).sum())

@@ -11,7 +11,7 @@ from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.fields import Field
 from napari_histoseg.learning.guard import GuardTile, far_from_labels, guard_tiles
-from napari_histoseg.learning.holdout import MIN_REGIONS, choose_held_out, held_out_masks, regions_of
+from napari_histoseg.learning.holdout import MIN_REGIONS, Region, choose_held_out, field_regions, held_out_masks
 from napari_histoseg.learning.plan import FineTunePlan
 from napari_histoseg.learning.probes import agreement_probes
 from napari_histoseg.learning.samples import training_batches
@@ -29,6 +29,10 @@ def _field(strokes: dict[tuple[int, int], int], *, size: int = 10, shape: tuple[
     pixels = np.repeat(labels[..., None], 3, axis=2)
     nothing = np.zeros(shape, bool)
     return Field("a", Box.of_shape(shape), 1.0, pixels, labels, known, np.zeros(shape, np.float32), nothing)
+
+
+def regions_of(fields: list[Field]) -> list[Region]:
+    return [region for index, field in enumerate(fields) for region in field_regions(index, field)]
 
 
 def _batches(field: Field, count: int, held: tuple[HeldOutBox, ...] = (), plan: FineTunePlan = PLAN) -> list[Batch]:

@@ -31,8 +31,6 @@ def test_mann_whitney_of_every_class_and_baseline_with_holm_over_all_four() -> N
         own, other = (np.array(v[row.class_name]) for v in (OWN, BASELINES[row.baseline]))
         own = own[~np.isnan(own)]
         assert row.p == pytest.approx(stats.mannwhitneyu(own, other, alternative="two-sided").pvalue)
-        assert (row.proposed_mean, row.baseline_mean) == pytest.approx((own.mean(), other.mean()))
-        assert (row.n_proposed, row.n_baseline) == (len(own), len(other))
     assert [row.p_corrected for row in rows] == pytest.approx(correct([row.p for row in rows], "holm"))
 
 
@@ -56,7 +54,7 @@ def test_corrections_by_hand() -> None:
 
 def test_nothing_to_test_is_nan_and_no_error() -> None:
     row = compare({"a": [math.nan]}, {"b": {"a": [0.5]}})[0]
-    assert math.isnan(row.p) and math.isnan(row.p_corrected) and row.n_proposed == 0
+    assert math.isnan(row.p) and math.isnan(row.p_corrected)
 
 
 def test_interval_of_the_mean_narrows_and_agrees_with_scipy() -> None:
