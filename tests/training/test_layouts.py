@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from PIL import Image, ImageDraw
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.core.schemas import BCSS5, BCSS22, CRCHISTO, PANNUKE
-from training.datasets import DATASETS, ebhi_regions, get_dataset
+from training.datasets import DATASETS, crchisto, ebhi_regions, get_dataset
 from training.datasets.monuseg import draw_outlines
+from training.datasets.source import open_source
 from training.prepared import Prepared, load
 
 from . import layouts
@@ -133,27 +135,38 @@ def test_crchisto_points_outside_and_files_of_another_kind(tmp_path: Path, prepa
         prepare("crchisto", src)
 
 
-def test_real_crchisto_points_lie_on_dark_nuclei(shared_data: Path, prepare: Callable) -> None:
-    prepared = prepare("crchisto", shared_data)
-    points = np.concatenate([s.points for s in prepared])
+@pytest.fixture
+def some_crchisto(shared_data: Path, tmp_path: Path) -> Path:
+    """Every fifth of the real images with its points."""
+    with zipfile.ZipFile(shared_data / "crchisto_points_subset.zip") as archive:
+        names = sorted(archive.namelist())
+        stems = [Path(name).stem for name in names if name.endswith(".jpg")][::5]
+        archive.extractall(tmp_path / "some", [name for name in names if Path(name).stem in stems])
+    return tmp_path / "some"
+
+
+def test_real_crchisto_points_lie_on_dark_nuclei(shared_data: Path, some_crchisto: Path, prepare: Callable) -> None:
+    with open_source(shared_data, crchisto.DATASET.archives, "") as source:
+        images = [(image, points) for _, image, points in crchisto.read_images(source)]
+    points = np.concatenate([points for _, points in images])
     kinds = {c.name: int((points[:, 2] == c.id).sum()) for c in CRCHISTO.classes if c.id}
-    for sample in prepared.take([0, 20]):
+    assert kinds == {"epithelial": 2765, "inflammatory": 1082, "fibroblast": 1024, "others": 790}
+    assert abs((points[:, 2] == IGNORE).sum() - 3408) < 30
+    darkness = [np.median(image) - np.median(image[tuple(p[:, :2].round().astype(int).T)]) for image, p in images]
+    assert np.mean(darkness) > 20
+    for sample in prepare("crchisto", some_crchisto):
         y, x, kind = sample.points.round().astype(int).T
         assert (sample.labels[y, x] == kind).mean() > 0.97 and (sample.instances[y, x] > 0).mean() > 0.97
         assert sample.instances.max() <= len(sample.points) and 0.05 < (sample.labels > 0).mean() < 0.6
-    assert kinds == {"epithelial": 2765, "inflammatory": 1082, "fibroblast": 1024, "others": 790}
-    assert abs((points[:, 2] == IGNORE).sum() - 3408) < 30
-    darkness = [np.median(s.image) - np.median(s.image[tuple(s.points[:, :2].round().astype(int).T)]) for s in prepared]
-    assert np.mean(darkness) > 20
 
 
-def test_scores_derived_from_real_points(shared_data: Path, prepare: Callable) -> None:
-    prepared = prepare("crchisto_scores", shared_data)
+def test_scores_derived_from_real_points(some_crchisto: Path, prepare: Callable) -> None:
+    prepared = prepare("crchisto_scores", some_crchisto)
     scores = np.array([item["score"] for item in prepared.items])
-    assert prepared.images.shape[1:] == (256, 256, 3) and len(prepared) > 100
+    assert prepared.images.shape[1:] == (256, 256, 3) and len(prepared) > 30
     assert scores.min() == 0 and 0.25 < scores.max() < 0.6 and (scores > 0.1).mean() > 0.3
     dark = np.array([(sample.labels == 1).mean() for sample in prepared])
-    assert np.corrcoef(scores, dark)[0, 1] > 0.9
+    assert np.corrcoef(scores, dark)[0, 1] > 0.85
     splits = {item["group"]: set() for item in prepared.items}
     for item in prepared.items:
         splits[item["group"]].add(item["split"])
