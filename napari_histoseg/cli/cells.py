@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from napari_histoseg.core.errors import InputError, ResourceError
 from napari_histoseg.core.image import ImageRef
 from napari_histoseg.core.schema import LabelClass, LabelSchema
 from napari_histoseg.core.schemas import SCHEMAS, get_schema
+from napari_histoseg.core.suggestion import suggestion
 from napari_histoseg.io.cells import read_points
 from napari_histoseg.io.images import open_image
 from napari_histoseg.io.labels import label_path, write_labels
@@ -103,8 +103,7 @@ def _class_ids(names: Sequence[str], schema: LabelSchema) -> NDArray[np.uint8]:
     ids = {c.name: c.id for c in schema.classes}
     for name in names:
         if name not in ids:
-            near = difflib.get_close_matches(name, ids, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(ids)}."
+            hint = suggestion(name, ids, otherwise="it has")
             raise InputError(f"A point has the class '{name}', which schema '{schema.id}' does not have; {hint}")
     return np.array([ids[name] for name in names], np.uint8)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import colorsys
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.schema import LabelSchema
 from napari_histoseg.core.schemas import BCSS22
+from napari_histoseg.core.suggestion import suggestion
 
 _SAME_TISSUE = (
     {"background", "outside"},
@@ -110,6 +110,4 @@ def get_palette(palette_id: str) -> Palette:
         if palette.id == palette_id:
             return palette
     ids = [palette.id for palette in PALETTES]
-    near = difflib.get_close_matches(palette_id, ids, 1)
-    hint = f"; did you mean '{near[0]}'?" if near else f"; choose from {', '.join(ids)}."
-    raise InputError(f"There is no palette '{palette_id}'{hint}")
+    raise InputError(f"There is no palette '{palette_id}'; {suggestion(palette_id, ids)}")

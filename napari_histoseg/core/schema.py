@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.errors import InputError
+from napari_histoseg.core.suggestion import suggestion
 
 IGNORE = 255
 """Label value of a pixel without a class: not predicted, not annotated, or not to be learned from."""
@@ -107,9 +107,8 @@ class LabelSchema:
         for c in self.classes:
             if c.name.casefold() == name.casefold():
                 return c
-        near = difflib.get_close_matches(name, [c.name for c in self.classes], 1)
-        hint = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(c.name for c in self.classes)}."
-        raise InputError(f"Schema '{self.id}' has no class '{name}'{hint}")
+        hint = suggestion(name, (c.name for c in self.classes), otherwise="it has")
+        raise InputError(f"Schema '{self.id}' has no class '{name}'; {hint}")
 
     def with_colors(self, colors: Mapping[int, str]) -> LabelSchema:
         """The same classes in other colours; ids that ``colors`` lacks keep theirs."""

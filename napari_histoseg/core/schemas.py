@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.schema import LabelClass, LabelSchema
+from napari_histoseg.core.suggestion import suggestion
 
 # Colours: Okabe & Ito (2008), "Color Universal Design", which the common colour vision deficiencies tell apart.
 # Keys: letters that neither napari nor the correction tools use on labels layers; where classes outnumber them, the
@@ -146,6 +145,4 @@ def get_schema(schema_id: str) -> LabelSchema:
     """The built-in schema of that id; ``InputError`` names the nearest when there is none."""
     if schema_id in SCHEMAS:
         return SCHEMAS[schema_id]
-    near = difflib.get_close_matches(schema_id, SCHEMAS, 1)
-    hint = f"; did you mean '{near[0]}'?" if near else f"; choose from {', '.join(SCHEMAS)}."
-    raise InputError(f"There is no label schema '{schema_id}'{hint}")
+    raise InputError(f"There is no label schema '{schema_id}'; {suggestion(schema_id, SCHEMAS)}")

@@ -5,12 +5,12 @@ A part is a name as in ``named_parameters``: ``encoder`` means every parameter a
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 
 from torch import nn
 
 from napari_histoseg.core.errors import ModelError
+from napari_histoseg.core.suggestion import suggestion
 from napari_histoseg.learning.optimizer import Optimizer
 
 Mode = Callable[[nn.Module], None]
@@ -54,8 +54,7 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> None:
     for part in parts:
         if not any(_is_in(name, (part,)) for name in names):
             known = sorted({name.rpartition(".")[0] for name in names} | {name.partition(".")[0] for name in names})
-            near = difflib.get_close_matches(part, known, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known[:8])}."
+            hint = suggestion(part, known, otherwise="it has")
             raise ModelError(f"The network has no part '{part}' to freeze; {hint}")
     for name, parameter in model.named_parameters():
         if _is_in(name, parts):

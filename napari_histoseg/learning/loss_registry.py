@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.core.suggestion import suggestion
 from napari_histoseg.learning import image_losses, losses, score_losses, tversky
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.class_weights import SCHEMES, batch_border_weights, batch_class_weights
@@ -124,9 +124,7 @@ def _term(item: Mapping[str, Any]) -> Term:
 def _check(name: str, known: Iterable[str], kind: str) -> None:
     names = list(known)
     if name not in names:
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(names) or 'none'}."
-        raise InputError(f"There is no {kind} '{name}'; {hint}")
+        raise InputError(f"There is no {kind} '{name}'; {suggestion(name, names)}")
 
 
 def _weights_of(class_weight: ClassWeight, logits: Tensor, batch: Batch) -> Tensor | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from typing import Any
 
 from napari_histoseg.core.errors import InputError
+from napari_histoseg.core.suggestion import suggestion
 from napari_histoseg.learning.adabound import AdaBound
 from napari_histoseg.learning.adam import Adam, AdamW
 from napari_histoseg.learning.optimizer import BaseOptimizer, Parameters
@@ -33,17 +33,12 @@ def make_optimizer(name: str, parameters: Parameters, **settings: Any) -> BaseOp
     """
     kind = OPTIMIZERS.get(name)
     if kind is None:
-        raise InputError(f"There is no optimiser '{name}'; {_hint(name, list(OPTIMIZERS))}")
+        raise InputError(f"There is no optimiser '{name}'; {suggestion(name, OPTIMIZERS)}")
     known = inspect.signature(kind).parameters
     allowed = [key for key, parameter in known.items() if parameter.kind is parameter.KEYWORD_ONLY]
     for key in settings:
         if key not in allowed:
-            raise InputError(f"The optimiser '{name}' has no setting '{key}'; {_hint(key, allowed)}")
+            raise InputError(f"The optimiser '{name}' has no setting '{key}'; {suggestion(key, allowed)}")
     if known["lr"].default is inspect.Parameter.empty and "lr" not in settings:
         raise InputError(f"The optimiser '{name}' needs a learning rate; give lr.")
     return kind(parameters, **settings)
-
-
-def _hint(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(known)}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
@@ -13,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from napari_histoseg.core.errors import InputError
+from napari_histoseg.core.suggestion import suggestion
 from napari_histoseg.learning import expansion
 from napari_histoseg.learning.augment import dihedral, map_planes, warp
 from napari_histoseg.learning.batch import Batch
@@ -69,9 +69,7 @@ def make_augmentation(name: str, *, crop_px: int | None = None) -> Augmentation:
         When there is no such augmentation; names the nearest.
     """
     if name not in _CHANGES:
-        near = difflib.get_close_matches(name, _CHANGES, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(_CHANGES)}."
-        raise InputError(f"There is no augmentation '{name}'; {hint}")
+        raise InputError(f"There is no augmentation '{name}'; {suggestion(name, _CHANGES)}")
     change, cut = _CHANGES[name], _zoomed if name == "cellularity_segmentation" else _cropped
     side_px = _CROPS_PX.get(name, 0) if crop_px is None else crop_px
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-
 from napari_histoseg.core.errors import InputError
+from napari_histoseg.core.suggestion import suggestion
 from training.datasets import (
     bcss,
     breastpathq,
@@ -42,6 +41,4 @@ def get_dataset(name: str) -> DataSet:
     """The data set of that name; ``InputError`` names the nearest when there is none."""
     if name in DATASETS:
         return DATASETS[name]
-    near = difflib.get_close_matches(name, DATASETS, 1)
-    hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(DATASETS)}."
-    raise InputError(f"There is no data set '{name}'; {hint}")
+    raise InputError(f"There is no data set '{name}'; {suggestion(name, DATASETS)}")
