@@ -7,10 +7,10 @@ from collections import OrderedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.errors import InputError
+from napari_histoseg.core.grid import grid_shape, resized
 from napari_histoseg.core.image import ImageRef
 
 SAME_SCALE = 0.03
@@ -46,9 +46,8 @@ class ModelGrid:
         scale = image.mpp / mpp
         if abs(scale - 1) <= SAME_SCALE:
             scale = 1.0
-        height, width = image.shape
         self.image = image
-        self.shape = (max(1, round(height * scale)), max(1, round(width * scale)))
+        self.shape = grid_shape(image.shape, scale)
         self.level = _level_for(image, self.shape)
         self._blocks: OrderedDict[Box, NDArray[np.uint8]] = OrderedDict()
 
@@ -101,9 +100,7 @@ class ModelGrid:
             min(float(source.width), block.x1 * fx - source.x0),
             min(float(source.height), block.y1 * fy - source.y0),
         )
-        picture = Image.fromarray(self.image.read(self.level, source))
-        resized = picture.resize((block.width, block.height), Image.Resampling.BILINEAR, box=region)
-        return np.asarray(resized)
+        return resized(self.image.read(self.level, source), block.shape, region)
 
 
 def _level_for(image: ImageRef, shape: tuple[int, int]) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from napari_histoseg.core.box import Box
+from napari_histoseg.core.grid import grid_shape, resized
 from napari_histoseg.core.image import ImageRef
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.learning.snapshot import TrainingImage
@@ -50,12 +50,6 @@ class Field:
     learned: NDArray[np.bool_]
 
 
-def grid_shape(image: ImageRef, scale: float) -> tuple[int, int]:
-    """(height, width) of the whole image in model pixels, at least 1."""
-    height, width = image.shape
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
 def read_on_grid(image: ImageRef, box: Box, scale: float) -> NDArray[np.uint8]:
     """RGB pixels of a box on the model's grid.
 
@@ -63,7 +57,7 @@ def read_on_grid(image: ImageRef, box: Box, scale: float) -> NDArray[np.uint8]:
     ----------
     image : ImageRef
     box : Box
-        Inside ``grid_shape(image, scale)``.
+        Inside ``grid_shape(image.shape, scale)``.
     scale : float
         Model pixels per pixel of level 0.
 
@@ -81,7 +75,7 @@ def read_on_grid(image: ImageRef, box: Box, scale: float) -> NDArray[np.uint8]:
     source = box.scaled(1 / zoom).pad(margin)
     inside = source.clip((height, width))
     pixels = np.pad(image.read(level, inside), [*_overhang(source, inside), (0, 0)], mode="edge")
-    return _resized(Image.fromarray(pixels), box, zoom, source, Image.Resampling.BILINEAR)
+    return resized(pixels, box.shape, _within(box, zoom, source))
 
 
 def _overhang(outer: Box, inner: Box) -> list[tuple[int, int]]:
@@ -89,15 +83,10 @@ def _overhang(outer: Box, inner: Box) -> list[tuple[int, int]]:
     return [(inner.y0 - outer.y0, outer.y1 - inner.y1), (inner.x0 - outer.x0, outer.x1 - inner.x1)]
 
 
-def _resized(pixels: Image.Image, box: Box, scale: float, source: Box, resample: Image.Resampling) -> NDArray[Any]:
-    """``pixels``, which show ``source``, resampled to the grid pixels of ``box`` inside it."""
-    wanted = (
-        box.x0 / scale - source.x0,
-        box.y0 / scale - source.y0,
-        box.x1 / scale - source.x0,
-        box.y1 / scale - source.y0,
-    )
-    return np.asarray(pixels.resize((box.width, box.height), resample, box=wanted))
+def _within(box: Box, scale: float, source: Box) -> tuple[float, float, float, float]:
+    """Where the grid pixels of ``box`` lie in pixels that show ``source``, as `resized` takes it."""
+    left, top = box.x0 / scale - source.x0, box.y0 / scale - source.y0
+    return left, top, box.x1 / scale - source.x0, box.y1 / scale - source.y0
 
 
 def fields_of(item: TrainingImage, *, channels: NDArray[np.uint8], mpp: float, margin_px: int) -> Iterator[Field]:
@@ -120,7 +109,7 @@ def fields_of(item: TrainingImage, *, channels: NDArray[np.uint8], mpp: float, m
     """
     scale = (item.image.mpp or mpp) / mpp
     known = (item.state > 0) & (channels[item.labels] != IGNORE)
-    grid = grid_shape(item.image, scale)
+    grid = grid_shape(item.image.shape, scale)
     for block in Box.of_shape(grid).tiles(_BLOCK_PX):
         place = block.scaled(1 / scale).clip(known.shape)
         tight = Box.of_mask(known[place.slices])
@@ -144,8 +133,8 @@ def _field(item: TrainingImage, box: Box, inner: Box, scale: float, channels: ND
     def coverage(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         if not mask.any():
             return np.zeros(box.shape, np.float32)
-        area = Image.fromarray(np.pad(mask.astype(np.float32), _overhang(source, within)))
-        shares = _resized(area, box, scale, source, Image.Resampling.BOX)
+        area = np.pad(mask.astype(np.float32), _overhang(source, within))
+        shares = resized(area, box.shape, _within(box, scale, source), Image.Resampling.BOX)
         return np.asarray(np.clip(shares, 0.0, 1.0) * inside, np.float32)
 
     best = np.zeros(box.shape, np.float32)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_histoseg.core.box import Box
+from napari_histoseg.core.grid import grid_shape
 from napari_histoseg.core.image import ImageRef
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.learning.augment import Appearance, vary_appearance
-from napari_histoseg.learning.fields import Field, grid_shape, read_on_grid
+from napari_histoseg.learning.fields import Field, read_on_grid
 
 NEAR_PX = 8
 """Unreviewed pixels nearer to a correction than this (in model pixels) are free to follow it."""
@@ -96,7 +97,7 @@ def guard_tiles(
     known = [(image, image.mpp / mpp) for image in others if image.mpp is not None]
     for k in range(_MAX_OTHERS if known else 0):
         image, scale = known[k % len(known)]
-        pixels = read_on_grid(image, _random_box(grid_shape(image, scale), tile_px, rng), scale)
+        pixels = read_on_grid(image, _random_box(grid_shape(image.shape, scale), tile_px, rng), scale)
         yield GuardTile(pixels, probabilities(pixels), np.ones(pixels.shape[:2], np.float32), "other")
 
 

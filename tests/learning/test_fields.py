@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from napari_histoseg.core.box import Box
+from napari_histoseg.core.grid import grid_shape
 from napari_histoseg.core.image import image_from_array
 from napari_histoseg.core.schema import IGNORE
-from napari_histoseg.learning.fields import Field, fields_of, grid_shape, read_on_grid
+from napari_histoseg.learning.fields import Field, fields_of, read_on_grid
 from napari_histoseg.learning.snapshot import TrainingImage
 
 CHANNELS = np.full(256, IGNORE, np.uint8)
@@ -94,7 +95,7 @@ def test_reading_on_the_grid_shrinks_by_area_and_uses_the_coarsest_level_that_is
     fine = rng.integers(0, 255, (256, 256, 3), dtype=np.uint8)
     coarse = np.zeros((64, 64, 3), np.uint8)
     image = image_from_array([fine, coarse], name="pyramid", mpp=0.25)
-    assert grid_shape(image, 0.25) == (64, 64)
+    assert grid_shape(image.shape, 0.25) == (64, 64)
     assert not read_on_grid(image, Box(0, 0, 32, 32), 0.25).any()  # the black level
     half = read_on_grid(image, Box(8, 8, 40, 40), 0.5)
     mean = fine.reshape(128, 2, 128, 2, 3).mean(axis=(1, 3))[8:40, 8:40]
@@ -104,6 +105,6 @@ def test_reading_on_the_grid_shrinks_by_area_and_uses_the_coarsest_level_that_is
 def test_tiles_agree_with_the_whole() -> None:
     image = _item((200, 300), mpp=0.62).image
     scale = 0.62 / 1.5
-    whole = read_on_grid(image, Box.of_shape(grid_shape(image, scale)), scale)
+    whole = read_on_grid(image, Box.of_shape(grid_shape(image.shape, scale)), scale)
     part = read_on_grid(image, Box(20, 30, 60, 90), scale)
     assert np.abs(part.astype(int) - whole[20:60, 30:90]).max() <= 1
