@@ -89,6 +89,12 @@ def measure(folder: Path, count: int, acts: int) -> dict[str, object]:
         report["undo"] = timed(project, lambda: project.undo(image_id), 2 * acts)
         report["redo"] = timed(project, lambda: project.redo(image_id), 2 * acts)
         report["checkpoint_call_ms"] = checkpoint_calls(project)
+        shifted = np.roll(instances, 3, axis=1)
+        project.replace_cells(image_id, shifted, classes, tool="model", origin=Origin.MODEL, verified=True)
+        for name, step in (("undo_replace_all_s", project.undo), ("redo_replace_all_s", project.redo)):
+            begin = time.perf_counter()
+            step(image_id)
+            report[name] = round(time.perf_counter() - begin, 2)
     begin = time.perf_counter()
     with Project.open(folder / "speed.histoseg") as project:
         project.cells(image_id)

@@ -241,6 +241,7 @@ def measure(name: str, folder: Path, every: int) -> dict[str, object]:
             status, said = forked(partial(tell, partial(check, path, first + reported, states, first)))
             wrong = json.loads(said) if status == 0 else ["the project does not open"]
             lost += [f"write {point}{' (half)' if is_torn else ''}: {what}" for what in wrong]
+        print(f"{name}: write {point}, {kills} kills, {len(lost)} losses", file=sys.stderr)
         if not is_killed:
             break
         point += every

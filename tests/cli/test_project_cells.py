@@ -155,3 +155,21 @@ def test_the_history_tells_who_did_what_and_how_long_it_took(
     shown = capsys.readouterr().out
     assert "cellularity-net" in shown and "tissue.png: 4 edits, 2 in force, 1.5 minutes, by ann, bob" in shown
     assert "no image 'x'" in failure(capsys, "project", "history", study, "--image", "x")
+
+
+def test_a_class_that_the_schema_lost_stays_with_its_cells(study: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert run(*bring(study, tmp_path / "map.tif", "--classes", tmp_path / "classes.csv")) == 0
+    header = json.loads((study / "project.json").read_text())
+    header["schema"]["classes"] = [c for c in header["schema"]["classes"] if c["name"] != "malignant"]
+    (study / "project.json").write_text(json.dumps(header))
+    out = tmp_path / "out"
+    assert run("project", "export", study, "--format", "csv,geojson,coco", "--out", out) == 0
+    assert "2,class 3," in (out / "tissue_cells.csv").read_text()
+    categories = {c["id"]: c["name"] for c in json.loads((out / "coco.json").read_text())["categories"]}
+    assert categories[3] == "class 3"
+    with Project.open(study) as opened:
+        image_id = opened.images[0].id
+        lost = opened.cells(image_id).ids[opened.cells(image_id).class_of(opened.cells(image_id).ids) == 3]
+        assert len(lost) == 12
+        assert opened.set_class(image_id, lost, 2) is not None and opened.undo(image_id) is not None
+        assert (opened.cells(image_id).class_of(lost) == 3).all()
