@@ -59,6 +59,18 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="hold tested runs against the first of them")
     compare.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of tested runs")
     compare.add_argument("--out", type=Path, required=True, help="folder for tables and box plots")
+    compare.add_argument(
+        "--test",
+        choices=("mann_whitney", "wilcoxon"),
+        default="mann_whitney",
+        help="images as two samples, or in pairs (default: mann_whitney)",
+    )
+    compare.add_argument(
+        "--correction",
+        choices=("holm", "bonferroni", "benjamini_hochberg"),
+        default="holm",
+        help="of p values for their number (default: holm)",
+    )
     compare.set_defaults(run=_compare)
 
     report = commands.add_parser("report", help="tables and figures of a tested run, or of a folder of runs")
@@ -125,7 +137,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _compare(args: argparse.Namespace) -> None:
     from training.compare import compare_runs
 
-    print(compare_runs(args.runs, args.out))
+    print(compare_runs(args.runs, args.out, test=args.test, correction=args.correction))
     print(f"Tables and figures are in {args.out}.")
 
 

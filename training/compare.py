@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_histoseg.core.atomic import write_bytes
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.learning.metrics import spread
-from napari_histoseg.learning.statistics import Comparison, compare
+from napari_histoseg.learning.statistics import Comparison, Correction, Test, compare
 from training.logs import read_log
 from training.plots import draw_boxes
 from training.results import Result, read_results
@@ -22,6 +22,14 @@ from training.run import RUN, find_weights
 from training.tables import Cell, Table, mean_sd
 
 SIGNIFICANT = 0.05
+TESTS: dict[Test, str] = {"mann_whitney": "Mann-Whitney U", "wilcoxon": "Wilcoxon signed-rank"}
+CORRECTIONS: dict[Correction, str] = {
+    "holm": "Holm",
+    "bonferroni": "Bonferroni",
+    "benjamini_hochberg": "Benjamini-Hochberg",
+}
+"""Titles of the tests and corrections that a comparison may use."""
+
 _EVERY = "_numbers"
 _ABOUT_IMAGES = ("seconds_per_megapixel", "true objects", "found objects", "truth", "score")
 
@@ -54,7 +62,9 @@ def read_tested(folder: Path) -> Run:
     return Run(folder, str(facts["plan"].get("title") or folder.name), facts, results)
 
 
-def compare_runs(folders: Sequence[Path], out: Path) -> str:
+def compare_runs(
+    folders: Sequence[Path], out: Path, *, test: Test = "mann_whitney", correction: Correction = "holm"
+) -> str:
     """Compare finished runs and write tables and box plots.
 
     Parameters
@@ -63,6 +73,8 @@ def compare_runs(folders: Sequence[Path], out: Path) -> str:
         Tested runs; the first is the proposed model that the others are held against.
     out : Path
         Receives ``compare.md``, a CSV and Markdown file for each table, and PNG files.
+    test, correction : str
+        As for `statistics.compare`.
 
     Returns
     -------
@@ -87,7 +99,7 @@ def compare_runs(folders: Sequence[Path], out: Path) -> str:
         if not first.classes:
             tables.append(_scores_table(name, results))
         for metric, members in _families(first).items():
-            tables += _metric_tables(name, metric, members, results)
+            tables += _metric_tables(name, metric, members, results, test, correction)
             for member in members:
                 values = {title: result.values(member) for title, result in results.items()}
                 draw_boxes(values, out / f"{_file(name, member)}.png", title=f"{name}: {member}", label=member)
@@ -147,27 +159,31 @@ def _families(result: Result) -> dict[str, list[str]]:
     return families
 
 
-def _metric_tables(name: str, metric: str, members: list[str], results: dict[str, Result]) -> list[Table]:
+def _metric_tables(
+    name: str, metric: str, members: list[str], results: dict[str, Result], test: Test, correction: Correction
+) -> list[Table]:
     """The table as a paper prints it, and one with every number."""
     titles = list(results)
     values = {t: {m: _values(results[t], m).tolist() for m in members} for t in titles}
     baselines = {t: values[t] for t in titles[1:]}
-    found = {(c.baseline, c.class_name): c for c in compare(values[titles[0]], baselines)}
+    compared = compare(values[titles[0]], baselines, test=test, correction=correction)
+    found = {(c.baseline, c.class_name): c for c in compared}
     rows: list[tuple[Cell, ...]] = []
     numbers: list[tuple[Cell, ...]] = []
     for member in members:
         cells: list[Cell] = [member.removeprefix(f"{metric} ")]
         for title in titles:
             of = spread(values[title][member])
-            test = found.get((title, member))
-            cells.append(mean_sd(of.mean, of.sd, mark=_mark(test)))
-            p, corrected = (test.p, test.p_corrected) if test else (float("nan"), float("nan"))
+            tested = found.get((title, member))
+            cells.append(mean_sd(of.mean, of.sd, mark=_mark(tested)))
+            p, corrected = (tested.p, tested.p_corrected) if tested else (float("nan"), float("nan"))
             numbers.append((member, title, of.mean, of.sd, of.n, p, corrected))
         rows.append(tuple(cells))
     n = spread(values[titles[0]][members[0]]).n
-    form = f"{name}: {metric}, mean (sd) of {n} images; * differs from {titles[0]} (Mann-Whitney U, Holm, p < 0.05)"
+    how = f"{TESTS[test]}, {CORRECTIONS[correction]}, p < {SIGNIFICANT}"
+    form = f"{name}: {metric}, mean (sd) of {n} images; * differs from {titles[0]} ({how})"
     every = f"{name}: {metric}, every number; p against {titles[0]}"
-    header = ("metric", "model", "mean", "sd", "n", "p", "p (Holm)")
+    header = ("metric", "model", "mean", "sd", "n", "p", f"p ({CORRECTIONS[correction]})")
     return [
         Table(_file(name, metric), form, ("", *titles), tuple(rows)),
         Table(f"{_file(name, metric)}{_EVERY}", every, header, tuple(numbers)),

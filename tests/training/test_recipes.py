@@ -144,6 +144,9 @@ def test_compare_prints_the_table_of_a_paper(
     assert {"ebhi_test_dice_epithelium.png", "compare.md"} <= names
     rows = (tmp_path / "compare" / "ebhi_test_dice_numbers.csv").read_text().splitlines()
     assert rows[0] == "metric,model,mean,sd,n,p,p (Holm)" and len(rows) == 1 + 3 * 3
+    paired = ["--test", "wilcoxon", "--correction", "bonferroni", "--out", str(tmp_path / "paired")]
+    assert main(["compare", *folders, *paired]) == 0
+    assert "(Wilcoxon signed-rank, Bonferroni, p < 0.05)" in capsys.readouterr().out
 
 
 def test_compare_and_report_say_what_is_missing(
