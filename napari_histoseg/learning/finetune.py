@@ -175,7 +175,15 @@ def finetune(request: FineTuneRequest) -> Job[FineTuneResult]:
     probes = correction_probes(fields, regions, masks, plan.seed) + agreement_probes(guards)
     probes += folder_probes(*reference, plan.seed)
     before = yield from studio.confusions(probes, done=0)
-    batches = training_batches(fields, regions, masks, guards, plan=plan, num_classes=len(request.parent.classes))
+    batches = training_batches(
+        fields,
+        regions,
+        masks,
+        guards,
+        plan=plan,
+        num_classes=len(request.parent.classes),
+        context_px=regime.intake.context_px,
+    )
     losses, trained = yield from _trained(studio, studio.ready(batches), parent)
     state, blend, scores, verdict = yield from _candidate(studio, probes, before, parent, trained)
     cpu = {key: value.cpu() for key, value in state.items()}
@@ -227,7 +235,8 @@ def _collected(
     regions: list[Region] = []
     room_px = _MAX_FIELD_PX
     for item in sorted(images, key=lambda item: item.learned is not None and not (item.state[~item.learned] > 0).any()):
-        for found in fields_of(item, channels=channels, mpp=studio.mpp, margin_px=plan.tile_px // 2):
+        fields_found = fields_of(item, channels=channels, mpp=studio.mpp, margin_px=plan.tile_px // 2)
+        for found in map(studio.regime.surrounded, fields_found):
             room_px -= found.box.area
             if fields and room_px < 0:
                 return fields, regions

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_histoseg.core.errors import InputError
+from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.learning.batch import Batch
+from napari_histoseg.learning.fields import Field
 from napari_histoseg.learning.plan import FineTunePlan
 from napari_histoseg.models.intake import Intake
 from napari_histoseg.models.registry import get_model
@@ -33,6 +38,25 @@ class Regime:
     intake: Intake
     is_untrained: bool
     notes: tuple[str, ...]
+
+    def surrounded(self, field: Field) -> Field:
+        """The field with a reflection of itself as context, so that labels at the border of the image teach, too."""
+        margin = self.intake.context_px
+        if not margin:
+            return field
+
+        def grown(values: NDArray[Any], fill: int) -> NDArray[Any]:
+            return np.pad(values, margin, constant_values=fill)
+
+        return replace(
+            field,
+            box=field.box.pad(margin),
+            pixels=np.pad(field.pixels, [(margin, margin), (margin, margin), (0, 0)], mode="reflect"),
+            labels=grown(field.labels, IGNORE),
+            edited=grown(field.edited, 0),
+            verified=grown(field.verified, 0),
+            learned=grown(field.learned, 0),
+        )
 
     def central(self, batch: Batch) -> Batch:
         """The batch with what is known about the pixels that the network speaks of; the image stays whole."""

@@ -69,6 +69,7 @@ def training_batches(
     *,
     plan: FineTunePlan,
     num_classes: int,
+    context_px: int = 0,
 ) -> Iterator[Batch]:
     """Endless batches, the same for the same input and seed.
 
@@ -90,6 +91,8 @@ def training_batches(
     plan : FineTunePlan
     num_classes : int
         Output channels of the model.
+    context_px : int
+        Width of the border of a tile that the model only sees; the pixel drawn lies inside it.
     """
     rng = np.random.default_rng(plan.seed)
     generator = torch.Generator().manual_seed(plan.seed)
@@ -97,13 +100,15 @@ def training_batches(
     fresh = spots_of(fields, regions, [t & ~f.learned for f, t in zip(fields, teaching, strict=True)], rng)
     replay = spots_of(fields, regions, [t & f.learned for f, t in zip(fields, teaching, strict=True)], rng)
     guard_count = max(1, round(_GUARD_SHARE * plan.batch_size)) if guards and plan.distill_weight > 0 else 0
+    reach_px = (plan.tile_px - 2 * context_px) // 3
     appearance = Appearance(stain=plan.stain_jitter, stain_hue=plan.stain_jitter / 4)
     while True:
         tiles = []
         for _ in range(max(1, plan.batch_size - guard_count)):
             wants_replay = rng.random() < plan.replay_share
             spots = (replay if wants_replay else fresh) or fresh or replay
-            tiles.append(_labelled_tile(_draw(spots, rng), fields, held_out, plan, num_classes, rng))
+            place = _moved(_draw(spots, rng), reach_px, rng)
+            tiles.append(_labelled_tile(place, fields, held_out, plan.tile_px, num_classes))
         tiles += [_guard_tile(_draw_guard(guards, rng), plan.tile_px, rng) for _ in range(guard_count)]
         batch = _stack(tiles, plan.edited_weight)
         yield _vary(batch, appearance, rng, generator)
@@ -141,19 +146,23 @@ def _draw_guard(guards: Sequence[GuardTile], rng: np.random.Generator) -> GuardT
     return drawn[int(rng.integers(len(drawn)))]
 
 
+def _moved(place: tuple[int, int, int], reach_px: int, rng: np.random.Generator) -> tuple[int, int, int]:
+    """(field, y, x) at most that far away along each axis."""
+    dy, dx = (int(rng.integers(-reach_px, reach_px + 1)) for _ in range(2))
+    return place[0], place[1] + dy, place[2] + dx
+
+
 def _labelled_tile(
     place: tuple[int, int, int],
     fields: Sequence[Field],
     held_out: Sequence[NDArray[np.bool_]],
-    plan: FineTunePlan,
+    size: int,
     num_classes: int,
-    rng: np.random.Generator,
 ) -> _Tile:
+    """The tile around (field, y, x)."""
     index, y, x = place
-    field, size = fields[index], plan.tile_px
-    reach = size // 3
-    y0 = _corner(y + int(rng.integers(-reach, reach + 1)), field.box.height, size)
-    x0 = _corner(x + int(rng.integers(-reach, reach + 1)), field.box.width, size)
+    field = fields[index]
+    y0, x0 = _corner(y, field.box.height, size), _corner(x, field.box.width, size)
     cut = (slice(y0, y0 + size), slice(x0, x0 + size))
     free = ~held_out[index][cut]
     labels = np.where(free, field.labels[cut], np.uint8(IGNORE))
