@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from napari_histoseg.core.errors import HistosegError, InputError
+from napari_histoseg.core.json_text import json_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -131,7 +131,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     numbers = recipe.test(weights, args.data, split=args.split, out=out)
     if args.write:
         write_metrics(weights, numbers)
-    print(json.dumps(numbers, indent=1))
+    print(json_text(numbers))
 
 
 def _compare(args: argparse.Namespace) -> None:

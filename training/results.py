@@ -30,6 +30,7 @@ from napari_histoseg.learning.metrics_regression import mean_absolute_error, pea
 EVALUATION = "evaluation"
 SUMMARY = "summary.json"
 
+_MOST_GROUPS = 20  # kinds of tissue and diagnoses, but not cases
 _PLAIN_FACTS = ("key", "group", "split")
 
 
@@ -106,7 +107,8 @@ class Result:
         """Facts in words that part the images into some, not many, groups."""
         names = {n for f in self.facts for n, v in f.items() if isinstance(v, str) and v and n not in _PLAIN_FACTS}
         counts = {name: len({f.get(name) for f in self.facts}) for name in names}
-        return tuple(sorted(n for n, count in counts.items() if 1 < count <= max(2, len(self.facts) // 2)))
+        most = min(_MOST_GROUPS, max(2, len(self.facts) // 2))
+        return tuple(sorted(n for n, count in counts.items() if 1 < count <= most))
 
     def _score_numbers(self) -> dict[str, float]:
         found, truth = self.values("score"), self.values("truth")

@@ -26,6 +26,7 @@ from training.prepared import check_prepared
 from training.recipe import Recipe, open_recipe
 
 RUN = "run.json"
+_ON_CARDS = {"dice", "aji", "pq", "pk", "l1"}
 
 
 def run_recipe(
@@ -102,10 +103,11 @@ def find_weights(run: Path) -> Weights:
 
 
 def write_metrics(weights: Weights, numbers: Mapping[str, Any]) -> None:
-    """Put the test numbers of weights on their card."""
+    """Put the test numbers of weights on their card: those that people compare models by."""
     if weights.path is None:
         raise InputError(f"Weights '{weights.name}' have no file and so no card to write on.")
-    rounded = {name: round(value, 4) for name, value in numbers.items() if isinstance(value, int | float)}
+    told = {n: v for n, v in numbers.items() if isinstance(v, int | float) and _ON_CARDS & set(n.split("_"))}
+    rounded = {name: round(value, 4) for name, value in told.items()}
     write_json(weights.path.with_suffix(".json"), replace(weights.card, metrics=rounded).to_json())
 
 

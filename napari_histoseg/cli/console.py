@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
@@ -10,6 +9,7 @@ import time
 from types import FrameType
 from typing import Any, TypeVar
 
+from napari_histoseg.core.json_text import json_text
 from napari_histoseg.jobs.job import Job, Progress, run_job
 
 T = TypeVar("T")
@@ -19,18 +19,8 @@ _LINE_EVERY_S = 5.0
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output; NaN, which JSON does not know, becomes null."""
-    print(json.dumps(_finite(value), indent=2, ensure_ascii=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and value != value:
-        return None
-    return value
+    """One JSON document on standard output."""
+    print(json_text(value))
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from pathlib import Path
 from typing import Any
+
+from napari_histoseg.core.json_text import json_text
 
 TEMPORARY_MARK = ".incoming-"
 """Part of the name of everything unfinished; a folder's owner may delete such leftovers when opening it."""
@@ -39,7 +40,7 @@ def replace_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace ``path`` with ``value`` as indented JSON; see `write_bytes`."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, f"{json_text(value)}\n".encode())
 
 
 def publish_folder(temporary: Path, final: Path) -> None:
