@@ -29,8 +29,10 @@ def measure(name: str) -> dict[str, object]:
     from models_under_test import starter, tissue
 
     from napari_histoseg.inference.estimate import estimate, measure
+    from napari_histoseg.inference.footprint import footprint
     from napari_histoseg.inference.predict import Predictors, PredictRequest, predict
     from napari_histoseg.jobs.job import run_job
+    from napari_histoseg.models.predictor import find_device
     from napari_histoseg.models.registry import get_model
     from napari_histoseg.models.weights import RANDOM, resolve
 
@@ -38,9 +40,10 @@ def measure(name: str) -> dict[str, object]:
     spec = get_model(weights.model_id).spec
     image = tissue(SIDE_PX, SIDE_PX, MPP)
     predictors = Predictors()
+    footprint(weights)  # imports all that is needed
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = resident_bytes("VmRSS")
-    run_job(predict(PredictRequest(image, spec.id, weights, device="cpu"), predictors))
+    run_job(predict(PredictRequest(image, spec.id, weights, device=str(find_device("cpu"))), predictors))
     taken = resident_bytes("VmHWM") - before
     run_job(measure(weights, "cpu", predictors))
     foretold = estimate(spec, weights, image, "cpu")

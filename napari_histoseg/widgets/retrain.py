@@ -226,7 +226,7 @@ def change(revision: Revision, *kinds: str) -> str:
     scores: Any = next((revision.metrics[kind] for kind in kinds if kind in revision.metrics), None)
     if scores is None:
         return "–"
-    return f"{scores['before']:.3f}→{scores['after']:.3f}"
+    return f"{scores['before']:.2f}→{scores['after']:.2f}"
 
 
 def _table() -> QTableWidget:
