@@ -84,19 +84,21 @@ class CellGeometry:
         self._is_stale[cell_id] = False
 
     def _add(self, ids: NDArray[np.uint32], y: NDArray[np.intp], x: NDArray[np.intp]) -> None:
-        cells, which = self._grouped(ids)
-        self._count(cells, which, y, x, 1)
+        runs = _Runs(ids, y, x)
+        cells, which = self._grouped(runs.ids)
+        self._count(cells, which, runs, 1)
         low = _no_boxes(len(cells))
-        np.minimum.at(low[:, 0], which, y)
-        np.minimum.at(low[:, 1], which, x)
-        np.maximum.at(low[:, 2], which, y + 1)
-        np.maximum.at(low[:, 3], which, x + 1)
+        np.minimum.at(low[:, 0], which, runs.y)
+        np.minimum.at(low[:, 1], which, runs.x)
+        np.maximum.at(low[:, 2], which, runs.y + 1)
+        np.maximum.at(low[:, 3], which, runs.x + runs.lengths)
         self._boxes[cells, :2] = np.minimum(self._boxes[cells, :2], low[:, :2])
         self._boxes[cells, 2:] = np.maximum(self._boxes[cells, 2:], low[:, 2:])
 
     def _remove(self, ids: NDArray[np.uint32], y: NDArray[np.intp], x: NDArray[np.intp]) -> None:
-        cells, which = self._grouped(ids)
-        self._count(cells, which, y, x, -1)
+        runs = _Runs(ids, y, x)
+        cells, which = self._grouped(runs.ids)
+        self._count(cells, which, runs, -1)
         is_gone = self.area[cells] == 0
         self._boxes[cells[is_gone]] = _no_boxes(int(is_gone.sum()))
         self._is_stale[cells] = ~is_gone
@@ -110,13 +112,24 @@ class CellGeometry:
         is_there[ids] = True
         return np.flatnonzero(is_there), (np.cumsum(is_there) - 1)[ids]
 
-    def _count(
-        self, cells: NDArray[np.int64], which: NDArray[np.intp], y: NDArray[np.intp], x: NDArray[np.intp], sign: int
-    ) -> None:
+    def _count(self, cells: NDArray[np.int64], which: NDArray[np.intp], runs: _Runs, sign: int) -> None:
         """Sums of whole numbers below 2**53, which floating point adds exactly."""
-        self.area[cells] += sign * np.bincount(which, minlength=len(cells))
-        for axis, places in enumerate((y, x)):
-            self._sums[cells, axis] += sign * np.bincount(which, places, len(cells)).astype(np.int64)
+        length = runs.lengths
+        sums = (length, runs.y * length, runs.x * length + length * (length - 1) // 2)
+        area, sum_y, sum_x = (np.bincount(which, part, len(cells)).astype(np.int64) for part in sums)
+        self.area[cells] += sign * area
+        self._sums[cells] += sign * np.stack([sum_y, sum_x], axis=1)
+
+
+class _Runs:
+    """Pixels of the same cell side by side in a row, which are fewer than pixels: first pixel and length of each."""
+
+    def __init__(self, ids: NDArray[np.uint32], y: NDArray[np.intp], x: NDArray[np.intp]) -> None:
+        is_start = np.ones(ids.size, bool)
+        is_start[1:] = (ids[1:] != ids[:-1]) | (y[1:] != y[:-1]) | (x[1:] != x[:-1] + 1)
+        starts = np.flatnonzero(is_start)
+        self.ids, self.y, self.x = ids[starts], y[starts], x[starts]
+        self.lengths = np.diff(np.append(starts, ids.size))
 
 
 def pixel_counts(instances: NDArray[np.uint32], count: int) -> NDArray[np.int64]:
