@@ -107,7 +107,11 @@ def acts_on(project: Project, image_id: str, rng: np.random.Generator) -> dict[s
     cells = project.cells(image_id)
 
     def one() -> int:
-        return int(rng.choice(cells.ids))
+        """No sliver between others, which no line can cut."""
+        while True:
+            chosen = int(rng.choice(cells.ids))
+            if cells.areas_px(chosen)[0] > 200:
+                return chosen
 
     def split() -> Edit | None:
         chosen = one()

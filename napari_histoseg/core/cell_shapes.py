@@ -63,8 +63,15 @@ def split_by_line(
 
     cell = instances == cell_id
     parts, count = ndimage.label(cell & ~_drawn(line, cell.shape))
-    if count <= ndimage.label(cell)[1]:
+    pieces, _ = ndimage.label(cell)
+    piece_of = np.zeros(count + 1, np.int64)
+    piece_of[parts[cell]] = pieces[cell]
+    piece_of[0] = 0
+    is_cut = np.bincount(piece_of)[piece_of] > 1
+    is_cut[0] = False
+    if not is_cut.any():
         raise InputError(f"The line does not cut cell {cell_id} in two; draw it across the cell from side to side.")
+    parts = np.where(is_cut[parts], parts, 0)  # a speck beside the cell goes with the nearest part
     nearest = ndimage.distance_transform_edt(parts == 0, return_distances=False, return_indices=True)
     return _numbered(instances, cell, parts[tuple(nearest)], cell_id, next_id)
 

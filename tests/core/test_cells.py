@@ -143,6 +143,18 @@ def test_a_line_beside_or_into_a_cell_cuts_nothing(study: tuple[Project, str]) -
     assert project.edit_count(image_id) == 1
 
 
+def test_a_speck_beside_a_cell_goes_with_the_nearest_part(study: tuple[Project, str]) -> None:
+    project, image_id = study
+    cells = project.cells(image_id)
+    after = cells.instances[:14, :14].copy()
+    after[12, 6] = after[13, 8] = 1
+    project.edit_cells(image_id, Box(0, 0, 14, 14), after, tool="paint")
+    assert project.split_cell(image_id, 1, [(-2, 6), (20, 6)]) is not None, "the line covers one of the specks"
+    assert sorted(np.unique(cells.instances[:14, :14]).tolist()) == [0, 1, 36]
+    assert cells.instances[13, 8] == cells.instances[8, 8] != cells.instances[8, 3]
+    assert_consistent(cells)
+
+
 def test_a_model_does_not_replace_what_a_person_vouched_for(study: tuple[Project, str]) -> None:
     project, image_id = study
     cells = project.cells(image_id)
