@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,7 +27,7 @@ from training.prepared import check_prepared
 from training.recipe import Recipe, open_recipe
 
 RUN = "run.json"
-_ON_CARDS = {"dice", "aji", "pq", "pk", "l1"}
+_NOT_ON_CARDS = {"seconds", "accuracy", "auc", "iou", "dq", "sq", "objects"}
 
 
 def run_recipe(
@@ -106,8 +107,11 @@ def write_metrics(weights: Weights, numbers: Mapping[str, Any]) -> None:
     """Put the test numbers of weights on their card: those that people compare models by."""
     if weights.path is None:
         raise InputError(f"Weights '{weights.name}' have no file and so no card to write on.")
-    told = {n: v for n, v in numbers.items() if isinstance(v, int | float) and _ON_CARDS & set(n.split("_"))}
-    rounded = {name: round(value, 4) for name, value in told.items()}
+    rounded = {
+        name: round(value, 4)
+        for name, value in numbers.items()
+        if isinstance(value, int | float) and math.isfinite(value) and not _NOT_ON_CARDS & set(name.split("_"))
+    }
     write_json(weights.path.with_suffix(".json"), replace(weights.card, metrics=rounded).to_json())
 
 

@@ -65,7 +65,7 @@ def test_paintings_are_images_with_labels(nuclei: Nuclei, textures: Textures) ->
     for seed in range(20):
         found = painting(nuclei, textures, seed)
         assert found.image.shape == (96, 96, 3) and found.image.dtype == np.float32
-        assert 0 <= found.image.min() and found.image.max() <= 1
+        assert found.image.min() >= 0 and found.image.max() <= 1
         assert set(np.unique(found.labels)) <= {0, 1, 2}
         assert found.weight.min() == 1 and (found.weight[found.labels == 2] >= 2).all()
 

@@ -9,6 +9,7 @@ import torch
 
 from napari_histoseg.learning.metrics import confusion_matrix, dice_per_image
 from napari_histoseg.models.predictor import Predictor
+from napari_histoseg.models.registry import list_models
 from napari_histoseg.models.weights import Weights, list_weights, load_state
 from training.datasets import ebhi
 from training.datasets.source import open_source
@@ -16,6 +17,17 @@ from training.datasets.source import open_source
 
 def starter() -> Weights:
     return next(w for w in list_weights("unet") if w.name == "unet-epithelium")
+
+
+def test_shipped_weights_are_small_free_and_tested() -> None:
+    shipped = [w for model in list_models() for w in list_weights(model.spec.id) if w.path is not None]
+    assert {w.name for w in shipped} >= {"unet-epithelium", "unet-tissue"}
+    assert sum(w.path.stat().st_size for w in shipped if w.path) < 40_000_000
+    for weights in shipped:
+        card = weights.card
+        assert card.licence in ("CC BY 4.0", "CC0 1.0")
+        assert card.attribution and card.data and card.recipe and card.metrics and card.self_test
+        load_state(weights)
 
 
 def test_the_shipped_starter_is_small_attributed_and_tested() -> None:
