@@ -21,7 +21,7 @@ def starter() -> Weights:
 
 def test_shipped_weights_are_small_free_and_tested() -> None:
     shipped = [w for model in list_models() for w in list_weights(model.spec.id) if w.path is not None]
-    assert {w.name for w in shipped} >= {"unet-epithelium", "unet-tissue"}
+    assert {w.name for w in shipped} == {"unet-epithelium", "unet-nuclei", "unet-tissue"}
     assert sum(w.path.stat().st_size for w in shipped if w.path) < 40_000_000
     for weights in shipped:
         card = weights.card
