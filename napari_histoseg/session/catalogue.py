@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.schema import IGNORE, LabelClass, LabelSchema
+from napari_histoseg.inference.instances import BOUNDARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,7 +100,8 @@ def class_table(schema: LabelSchema, weights: Weights) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray of uint8, shape (256,)
-        ``table[value]``; values without a class of the same name become ``IGNORE``.
+        ``table[value]``; values without a class of the same name become ``IGNORE``. The border between cells belongs
+        to them where there is one kind of cells only.
 
     Raises
     ------
@@ -111,7 +113,12 @@ def class_table(schema: LabelSchema, weights: Weights) -> NDArray[np.uint8]:
             f"The weights '{weights.name}' know {_names(weights.classes)}, the project {_names(schema.classes)}; "
             "no class has a name in common, so choose other weights or make a project with this model's classes."
         )
-    return schema.crosswalk(weights.classes)
+    table = schema.crosswalk(weights.classes)
+    kinds = [c for c in _shown(weights) if c.name.casefold() != _BACKGROUND]
+    border = next((c for c in weights.classes if c.name == BOUNDARY), None)
+    if border is not None and table[border.id] == IGNORE and len(kinds) == 1:
+        table[border.id] = table[kinds[0].id]
+    return table
 
 
 def has_common_class(schema: LabelSchema, weights: Weights) -> bool:
@@ -121,8 +128,13 @@ def has_common_class(schema: LabelSchema, weights: Weights) -> bool:
 
 
 def schema_of(weights: Weights) -> LabelSchema:
-    """A label schema with the classes of the weights."""
-    return LabelSchema(weights.model_id, f"Classes of {weights.name}", weights.classes)
+    """A label schema with the classes of the weights that a person would paint."""
+    return LabelSchema(weights.model_id, f"Classes of {weights.name}", _shown(weights))
+
+
+def _shown(weights: Weights) -> tuple[LabelClass, ...]:
+    """The classes without the border between cells, which only parts them."""
+    return tuple(c for c in weights.classes if c.name != BOUNDARY)
 
 
 def _names(classes: tuple[LabelClass, ...]) -> str:

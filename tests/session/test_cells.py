@@ -123,3 +123,18 @@ def test_a_network_without_weights_starts_untrained_with_the_projects_classes(se
 @pytest.mark.parametrize("model_id", ["micronet_252"])
 def test_random_weights_for_nuclei_keep_their_own_classes(session: Session, model_id: str) -> None:
     assert [c.name for c in session.choose_model(model_id).weights.classes] == ["background", "nucleus"]
+
+
+def test_the_border_that_parts_nuclei_is_drawn_as_nucleus(session: Session) -> None:
+    model = session.choose_model("unet_nuclei")
+    assert [c.name for c in model.weights.classes] == ["background", "nucleus", "boundary"]
+    image_id = session.add_image(nuclei()).id
+    session.segment(image_id)
+    wait(session)
+    schema = session.project.schema
+    assert [c.name for c in schema.classes] == ["background", "nucleus"]
+    assert set(np.unique(session.displayed(image_id))) == {c.id for c in schema.classes}
+    cells = session.cells.of(image_id)
+    assert cells is not None and cells.count == len(MIDDLES)
+    labels = session.displayed(image_id)
+    assert all(labels[middle] == schema.by_name("nucleus").id for middle in MIDDLES)

@@ -37,7 +37,7 @@ SPEC = ModelSpec(
 CELLS = replace(
     SPEC,
     id="unet_nuclei",
-    title="U-Net for nuclei, a quarter as wide",
+    title="U-Net for nuclei",
     task="instance",
     classes=(*NUCLEI.classes, LabelClass(2, "boundary", "#D55E00")),
     golden_parameters=1_944_083,
