@@ -94,18 +94,18 @@ def _lazy(ref: ImageRef, level: int) -> Any:
     return da.map_blocks(read, chunks=(rows, columns, (3,)), dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8))
 
 
+def _place_of(layer: Image | Labels) -> dict[str, Any]:
+    """The settings that put another layer into the same place of the world."""
+    return {name: getattr(layer, name) for name in ("scale", "translate", "rotate", "shear", "affine", "units")}
+
+
 def add_labels_layer(viewer: ViewerModel, source: Image, labels: NDArray[np.uint8], *, name: str) -> Labels:
     """A labels layer right above its image and in the same place of the world; other layers stay where they are."""
     layer = viewer.add_labels(
         labels,
         name=name,
         opacity=0.5,
-        scale=source.scale,
-        translate=source.translate,
-        rotate=source.rotate,
-        shear=source.shear,
-        affine=source.affine,
-        units=source.units,
+        **_place_of(source),
     )
     viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(source) + 1)
     return layer
@@ -123,12 +123,7 @@ def add_edits_layer(viewer: ViewerModel, labels: Labels, state: NDArray[np.uint8
         opacity=1.0,
         colormap=DirectLabelColormap(color_dict=colors),
         features={"index": [0, 1, 2], "pixels": ["unreviewed", "edited", "verified"]},
-        scale=labels.scale,
-        translate=labels.translate,
-        rotate=labels.rotate,
-        shear=labels.shear,
-        affine=labels.affine,
-        units=labels.units,
+        **_place_of(labels),
         metadata={METADATA: {"shows": "edits"}},
     )
     layer.contour = max(1, round(2 / (viewer.camera.zoom * float(np.min(np.abs(labels.scale))))))
@@ -143,12 +138,7 @@ def add_cells_layer(viewer: ViewerModel, labels: Labels, instances: NDArray[np.i
         instances,
         name=name,
         opacity=1.0,
-        scale=labels.scale,
-        translate=labels.translate,
-        rotate=labels.rotate,
-        shear=labels.shear,
-        affine=labels.affine,
-        units=labels.units,
+        **_place_of(labels),
         metadata={METADATA: {"shows": "cells"}},
     )
     layer.contour = 1

@@ -32,8 +32,12 @@ def test_auxiliary_outputs_are_cut_too() -> None:
 
 
 def test_weights_fit_with_and_without_a_margin() -> None:
-    plain = get_model("unet").build(2, width=2)
-    get_model("unet").build(2, width=2, context_margin=32).load_state_dict(plain.state_dict())
+    plain = get_model("unet").build(2, width=2).eval()
+    wide = get_model("unet").build(2, width=2, context_margin=32).eval()
+    wide.load_state_dict(plain.state_dict())
+    image = torch.rand(1, 3, 128, 96)
+    with torch.no_grad():
+        assert torch.equal(wide(image), plain(image)[..., 32:-32, 32:-32])
 
 
 @pytest.mark.parametrize("margin", [-1, 1.5])
