@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.real_nuclei import MONUSEG_MPP, monuseg, reached, scores, told
+from benchmarks.real_nuclei import reached, samples, scores, told
 from napari_histoseg.core.image import image_from_array
 from napari_histoseg.inference.instances import instances_from_probabilities
 from napari_histoseg.inference.predict import Predictors, PredictRequest, predict
@@ -31,14 +31,15 @@ def main() -> int:
     args = parser.parse_args()
     weights, predictors, rows = resolve("haematoxylin_watershed"), Predictors(), []
     began = time.perf_counter()
-    for item in monuseg(args.data):
-        image = image_from_array(item.pixels, name=item.name, mpp=MONUSEG_MPP)
+    for item in samples(args.data, "monuseg"):
+        name, mpp = item.facts["key"], item.facts["mpp"]
+        image = image_from_array(item.image, name=name, mpp=mpp)
         request = PredictRequest(image, weights.model_id, weights, device=args.device, keep_probabilities=True)
         result = run_job(predict(request, predictors))
-        if result.probabilities is None:
-            raise RuntimeError("The job kept no probabilities.")
-        rows.append(scores(item.instances, instances_from_probabilities(result.probabilities, MONUSEG_MPP)))
-        print(f"{item.name}: " + " ".join(f"{value:.3f}" for value in rows[-1]))
+        if result.probabilities is None or item.instances is None:
+            raise RuntimeError("There is nothing to compare.")
+        rows.append(scores(item.instances, instances_from_probabilities(result.probabilities, mpp)))
+        print(f"{name}: " + " ".join(f"{value:.3f}" for value in rows[-1]))
     is_good = reached(rows, FLOOR)
     print(f"{told(rows)}, {time.perf_counter() - began:.0f} s; floor {FLOOR}: {'ok' if is_good else 'FAILED'}")
     return 0 if is_good else 1

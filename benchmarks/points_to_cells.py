@@ -9,29 +9,22 @@ chosen on these same 13 images. CRCHistoPhenotypes: share of points in a cell of
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 import time
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
-from benchmarks.real_nuclei import MONUSEG_MPP, monuseg, reached, scores, told
+from benchmarks.real_nuclei import reached, samples, scores, told
 from napari_histoseg.core.box import Box
-from napari_histoseg.core.schemas import CRCHISTO
+from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.inference.points import Mode, PointRules, Points, cells_from_points
 
 FLOOR = {"marker": (0.0, 0.66, 0.60), "contour": (0.0, 0.58, 0.50)}
 LEAST_IN_OWN_CLASS = 0.99
 MEDIAN_AREA_UM2 = (15.0, 150.0)
-CRC_MPP = 0.55
 
 
 def main() -> int:
@@ -48,11 +41,14 @@ def main() -> int:
 
 def outlined_nuclei(data: Path, rules: PointRules) -> bool:
     rows, began = [], time.perf_counter()
-    for item in monuseg(data):
+    for item in samples(data, "monuseg"):
+        if item.instances is None:
+            raise RuntimeError("There is nothing to compare.")
         numbers = np.unique(item.instances)[1:]
         y, x = np.array(ndimage.center_of_mass(item.instances > 0, item.instances, numbers)).T
         points = Points.of(y, x, np.ones(len(y), np.uint8))
-        rows.append(scores(item.instances, cells_from_points(item.pixels, points, MONUSEG_MPP, rules=rules).instances))
+        found = cells_from_points(item.image, points, item.facts["mpp"], rules=rules)
+        rows.append(scores(item.instances, found.instances))
     is_good = reached(rows, FLOOR[rules.mode])
     seconds = (time.perf_counter() - began) / len(rows)
     print(f"MoNuSeg, {rules.mode}: {told(rows)}, {seconds:.1f} s each: {'ok' if is_good else 'FAILED'}")
@@ -61,10 +57,16 @@ def outlined_nuclei(data: Path, rules: PointRules) -> bool:
 
 def classed_points(data: Path, rules: PointRules) -> bool:
     areas, in_own, count, images, left_out = [], 0, 0, 0, 0
-    for pixels, points in crchisto(data):
-        found = cells_from_points(pixels, points, CRC_MPP, rules=rules)
-        inside = points.inside(Box.of_shape(pixels.shape))
-        y, x = inside.pixels(Box.of_shape(pixels.shape))
+    for item in samples(data, "crchisto"):
+        if item.points is None:
+            raise RuntimeError("There are no points to grow.")
+        y, x, class_ids = item.points.T
+        is_classed = class_ids != IGNORE
+        points = Points.of(y[is_classed], x[is_classed], class_ids[is_classed].astype(np.uint8))
+        found = cells_from_points(item.image, points, item.facts["mpp"], rules=rules)
+        whole = Box.of_shape(item.image.shape)
+        inside = points.inside(whole)
+        y, x = inside.pixels(whole)
         in_own += int((found.labels[y, x] == inside.class_ids).sum())
         count += len(inside)
         images += 1
@@ -78,17 +80,6 @@ def classed_points(data: Path, rules: PointRules) -> bool:
         f"(5 % {low:.0f}, 95 % {high:.0f}): {'ok' if is_good else 'FAILED'}"
     )
     return is_good
-
-
-def crchisto(data: Path) -> Iterator[tuple[NDArray[np.uint8], Points]]:
-    """Images and their classed points, whose published coordinates count from 1."""
-    with zipfile.ZipFile(data / "crchisto_points_subset.zip") as archive:
-        for name in sorted(n for n in archive.namelist() if n.endswith(".jpg")):
-            table = io.StringIO(archive.read(f"points/{Path(name).stem}.csv").decode())
-            rows = [row for row in csv.DictReader(table) if row["class"] != "detection"]
-            y, x = (np.array([float(row[axis]) - 1 for row in rows]) for axis in ("y", "x"))
-            ids = np.array([CRCHISTO.by_name(row["class"]).id for row in rows], np.uint8)
-            yield np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")), Points.of(y, x, ids)
 
 
 if __name__ == "__main__":

@@ -1,46 +1,33 @@
-"""Nuclei of the MoNuSeg training images, for the benchmarks that need them, and their scores."""
+"""Nuclei of public sets, for the benchmarks that need them, and their scores."""
 
 from __future__ import annotations
 
-import io
-import zipfile
+import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from napari_histoseg.learning.metrics import confusion_matrix, dice
 from napari_histoseg.learning.metrics_instance import aji, panoptic_quality
+from training.datasets import get_dataset
+from training.prepared import Sample, load
 
-MONUSEG_MPP = 0.25
 NAMES = ("Dice", "AJI", "PQ")
 
 
-@dataclass(frozen=True, eq=False)
-class Nuclei:
-    """An image (H, W, 3), and its nuclei (H, W) numbered from 1."""
-
-    name: str
-    pixels: NDArray[np.uint8]
-    instances: NDArray[np.int64]
-
-
-def monuseg(data: Path) -> Iterator[Nuclei]:
-    """The images of ``monuseg_train.zip`` in the folder ``data``."""
-    with zipfile.ZipFile(data / "monuseg_train.zip") as archive:
-        for name in sorted(n for n in archive.namelist() if n.startswith("images/") and n.endswith(".jpg")):
-            stem = Path(name).stem
-            pixels = np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB"))
-            truth = np.asarray(Image.open(io.BytesIO(archive.read(f"instances/{stem}.png")))).astype(np.int64)
-            yield Nuclei(stem, pixels, truth)
+def samples(data: Path, name: str) -> Iterator[Sample]:
+    """Every image of the set ``name``, whose download lies in the folder ``data``."""
+    with tempfile.TemporaryDirectory() as folder:
+        get_dataset(name).prepare(data, Path(folder) / name)
+        yield from load(Path(folder), name)
 
 
 def scores(truth: NDArray[np.integer], found: NDArray[np.integer]) -> tuple[float, float, float]:
     """Dice of all nuclei together, AJI and PQ of one image."""
-    dice = 2 * ((truth > 0) & (found > 0)).sum() / max(1, (truth > 0).sum() + (found > 0).sum())
-    return float(dice), aji(truth, found), panoptic_quality(truth, found).pq
+    matrix = confusion_matrix((truth > 0).astype(np.uint8), (found > 0).astype(np.uint8), num_classes=2)
+    return float(dice(matrix)[1]), aji(truth, found), panoptic_quality(truth, found).pq
 
 
 def told(rows: Sequence[tuple[float, ...]]) -> str:
