@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.learning.losses import trust_and_truth
 
 _ROOT_EPS = 1e-12
 _EDGE_SIGMA = 0.1
@@ -48,9 +48,8 @@ def l1_l2(
     values = logits.float()
     if activation == "softmax":
         values = values.softmax(dim=1)
-    known = labels != IGNORE
-    trust = (known.to(values.dtype) if weight is None else known * weight)[:, None]
-    difference = values - F.one_hot(labels.masked_fill(~known, 0), values.shape[1]).movedim(-1, 1)
+    trust, truth = trust_and_truth(labels, values.shape[1], weight)
+    difference = values - truth
     first = (difference.abs() * trust).sum(dim=(1, 2, 3))
     second = ((difference.square() * trust).sum(dim=(1, 2, 3)) + _ROOT_EPS).sqrt()
     count = trust.sum(dim=(1, 2, 3)) * values.shape[1]

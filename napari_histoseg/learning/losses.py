@@ -32,9 +32,7 @@ def cross_entropy(
     """
     logits = logits.float()
     loss = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
-    trust = (labels != IGNORE).to(loss.dtype)
-    if weight is not None:
-        trust = trust * weight
+    trust = _trust(labels, weight)
     if class_weight is not None:
         trust = trust * class_weight.to(trust)[labels.masked_fill(labels == IGNORE, 0)]
     return _weighted_mean(loss, trust)
@@ -61,13 +59,12 @@ def focal(
     -------
     Tensor, scalar, float32
     """
-    known = labels != IGNORE
-    right = labels.masked_fill(~known, 0)
+    right = labels.masked_fill(labels == IGNORE, 0)
     log_p = logits.float().log_softmax(dim=1).gather(1, right[:, None])[:, 0]
     values = -((-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny) ** gamma) * log_p
     if class_weight is not None:
         values = values * class_weight.to(values)[right]
-    return _weighted_mean(values, known.to(values.dtype) if weight is None else known * weight)
+    return _weighted_mean(values, _trust(labels, weight))
 
 
 def soft_dice(logits: Tensor, labels: Tensor, *, weight: Tensor | None = None) -> Tensor:
@@ -89,10 +86,7 @@ def soft_dice(logits: Tensor, labels: Tensor, *, weight: Tensor | None = None) -
     Tensor, scalar, float32
     """
     probabilities = logits.float().softmax(dim=1)
-    known = labels != IGNORE
-    trust = known.to(probabilities.dtype) if weight is None else known * weight
-    truth = F.one_hot(labels.masked_fill(~known, 0), logits.shape[1]).movedim(-1, 1).to(probabilities.dtype)
-    trust = trust[:, None]
+    trust, truth = trust_and_truth(labels, logits.shape[1], weight)
     overlap = (probabilities * truth * trust).sum(dim=(0, 2, 3))
     mass = ((probabilities + truth) * trust).sum(dim=(0, 2, 3))
     present = ((truth * trust).sum(dim=(0, 2, 3)) > 0).to(probabilities.dtype)
@@ -124,6 +118,17 @@ def distillation(logits: Tensor, soft: Tensor, *, weight: Tensor) -> Tensor:
     """
     divergence = F.kl_div(logits.float().log_softmax(dim=1), soft, reduction="none").sum(dim=1)
     return _weighted_mean(divergence, weight)
+
+
+def trust_and_truth(labels: Tensor, num_classes: int, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Weights of pixels (N, 1, H, W), 0 where unknown, and one-hot labels (N, C, H, W), class 0 where unknown."""
+    truth = F.one_hot(labels.masked_fill(labels == IGNORE, 0), num_classes).movedim(-1, 1).float()
+    return _trust(labels, weight)[:, None], truth
+
+
+def _trust(labels: Tensor, weight: Tensor | None) -> Tensor:
+    known = labels != IGNORE
+    return known.float() if weight is None else known * weight
 
 
 def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:

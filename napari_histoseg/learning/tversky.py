@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.learning.losses import trust_and_truth
 
 _EPS = 1e-7
 
@@ -77,12 +76,10 @@ def focal_tversky(
     Tensor, scalar, float32
     """
     probabilities = logits.float().softmax(dim=1)
-    known = labels != IGNORE
-    trust = (known.to(probabilities.dtype) if weight is None else known * weight)[:, None]
-    truth = F.one_hot(labels.masked_fill(~known, 0), logits.shape[1]).movedim(-1, 1) * trust
-    overlap, predicted, true = (
-        plane.sum(dim=(0, 2, 3)) for plane in (probabilities * truth, probabilities * trust, truth)
-    )
+    trust, truth = trust_and_truth(labels, logits.shape[1], weight)
+    truth = truth * trust
+    planes = (probabilities * truth, probabilities * trust, truth)
+    overlap, predicted, true = (plane.sum(dim=(0, 2, 3)) for plane in planes)
     if not per_class:
         overlap, predicted, true = (sums.sum(dim=0, keepdim=True) for sums in (overlap, predicted, true))
     index = tversky_index(overlap, predicted, true, fp_weight=fp_weight, fn_weight=fn_weight)
