@@ -21,6 +21,11 @@ CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
 
 
+def finished_weights(run: Path) -> Path | None:
+    """The file of weights that a run ended with; None where it has not ended, or is no run."""
+    return next((path for path in sorted(run.glob("*.safetensors")) if path.name not in (CHECKPOINT, BEST)), None)
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a run is: steps taken, and the facts that steer it (best value so far, plateau, early stop)."""

@@ -110,12 +110,12 @@ def _fit(args: argparse.Namespace) -> None:
     from training.logs import Console
     from training.plan import parse_settings
     from training.recipe import open_recipe
-    from training.run import read_run, run_recipe
+    from training.run import recipe_of, run_recipe
 
-    before = read_run(args.out) if args.resume else {"plan": {}}
-    recipe = open_recipe(args.recipe, before["plan"] | parse_settings(args.set))
-    if args.resume and not before["recipe"].startswith(args.recipe):
-        raise InputError(f"{args.out} holds a run of '{before['recipe']}', not of '{args.recipe}'; name that recipe.")
+    settings = parse_settings(args.set)
+    recipe = recipe_of(args.out, settings) if args.resume else open_recipe(args.recipe, settings)
+    if args.resume and args.recipe not in (recipe.name, recipe.name.partition("/")[0]):
+        raise InputError(f"{args.out} holds a run of '{recipe.name}', not of '{args.recipe}'; name that recipe.")
     weights = run_recipe(recipe, data=args.data, out=args.out, resume=args.resume, voice=Console(), device=args.device)
     if weights is not None:
         print(f"Weights are in {weights.path}.")
@@ -125,6 +125,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     from training.recipe import open_recipe
     from training.run import find_weights, recipe_of, write_metrics
 
+    if args.weights.is_file() and not args.recipe:
+        raise InputError(f"{args.weights} does not say how it is tested; name a recipe with --recipe.")
     weights = find_weights(args.weights)
     recipe = open_recipe(args.recipe) if args.recipe else recipe_of(args.weights)
     out = args.weights / "evaluation" if args.weights.is_dir() else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from napari_histoseg.learning.statistics import Comparison, Correction, Test, co
 from training.logs import read_log
 from training.plots import draw_boxes
 from training.results import Result, read_results
-from training.run import RUN, find_weights
+from training.run import RUN, find_weights, read_run
 from training.tables import Cell, Table, mean_sd
 
 SIGNIFICANT = 0.05
@@ -52,10 +51,9 @@ def read_tested(folder: Path) -> Run:
     InputError
         When it is no run, or was not tested.
     """
-    path = folder / RUN
-    if not path.is_file():
+    if not (folder / RUN).is_file():
         raise InputError(f"{folder} is no run: it has no {RUN}.")
-    facts = json.loads(path.read_text())
+    facts = read_run(folder)
     results = {result.name: result for result in read_results(folder)}
     if not results:
         raise InputError(f"{folder} was not tested; run `python -m training evaluate {folder} --data DATA` first.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from napari_histoseg.core.errors import InputError
+from napari_histoseg.core.suggestion import suggestion
 from napari_histoseg.learning.class_weights import class_weights
 from napari_histoseg.learning.freeze import freeze, frozen_statistics, train_mode, trainable, unfreeze_at
 from napari_histoseg.learning.loss_registry import Objective, build_loss
@@ -115,6 +115,7 @@ def set_up(plan: Plan, data: Path, world: World) -> Setup:
         average=plan.average,
         clip_norm=plan.clip_norm or None,
         mode=frozen_statistics(plan.frozen_statistics) if plan.frozen_statistics else train_mode,
+        autocast_on_cpu=plan.bfloat16_on_cpu,
     )
 
 
@@ -167,9 +168,7 @@ def make_schedule(name: str, settings: dict[str, Any], *, steps: int, per_epoch:
         When there is no such schedule or setting.
     """
     if name not in SCHEDULES:
-        near = difflib.get_close_matches(name, SCHEDULES, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(SCHEDULES)}."
-        raise InputError(f"There is no schedule '{name}'; {hint}")
+        raise InputError(f"There is no schedule '{name}'; {suggestion(name, SCHEDULES)}")
     known = {"steps": steps, "steps_per_epoch": per_epoch}
     settings = {k: round(v * steps) if k in _SHARES and 0 < v < 1 else v for k, v in settings.items()}
     wanted = inspect.signature(SCHEDULES[name]).parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -20,6 +19,7 @@ from pydantic import (
 )
 
 from napari_histoseg.core.errors import InputError
+from napari_histoseg.core.suggestion import suggestion
 from napari_histoseg.learning.class_weights import Scheme
 
 Options = dict[str, Any]
@@ -123,13 +123,15 @@ class Plan(BaseModel):
         Number of the validation that steers schedule, early stop and the choice of weights; ``-`` before it: the
         larger the better.
     patience : int
-        Epochs without improvement after which a run ends; 0 never.
+        Validations without improvement after which a run ends; 0 never.
     keep : {"best", "last"}
         Which weights a run ends with.
     average : float
         Decay of a running average of the weights, which is then what is validated and kept; 0 for none.
     workers : int
         Threads that make batches ahead.
+    bfloat16_on_cpu : bool
+        Compute in bfloat16 on the CPU as well, twice as fast on processors that can; graphics cards that can always do.
     seed : int
     tests : tuple of TestSet
     name : str
@@ -179,6 +181,7 @@ class Plan(BaseModel):
     keep: Literal["best", "last"] = "best"
     average: Share = 0
     workers: NonNegativeInt = 0
+    bfloat16_on_cpu: bool = False
     seed: int = Field(42, ge=0, lt=1_000_000)
     tests: tuple[TestSet, ...] = ()
     name: str = ""
@@ -281,6 +284,4 @@ def _set_inside(holder: Any, path: list[str], value: Any, key: str) -> None:
 
 
 def _unknown(key: str, known: list[str]) -> InputError:
-    near = difflib.get_close_matches(key, known, 1)
-    hint = f"did you mean '{near[0]}'?" if near else f"the settings are {', '.join(sorted(set(known)))}."
-    return InputError(f"There is no setting '{key}'; {hint}")
+    return InputError(f"There is no setting '{key}'; {suggestion(key, sorted(set(known)))}")

@@ -5,7 +5,6 @@ Most hold them as data: ``EXPERIMENTS``, plans by name. A module may instead bri
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from pydantic import (
 from torch import Tensor, nn
 
 from napari_histoseg.core.errors import InputError
+from napari_histoseg.core.suggestion import suggestion
 from napari_histoseg.learning.batch import Batch
 from napari_histoseg.learning.optim import Schedule
 from napari_histoseg.models.weights import Weights, WeightsCard
@@ -204,6 +204,4 @@ def _import(name: str) -> ModuleType:
 
 
 def _unknown(what: str, name: str, known: list[str]) -> InputError:
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(known)}."
-    return InputError(f"There is no {what} '{name}'; {hint}")
+    return InputError(f"There is no {what} '{name}'; {suggestion(name, known)}")

@@ -18,7 +18,7 @@ from napari_histoseg.core.atomic import write_json
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.models.predictor import add_self_test
 from napari_histoseg.models.weights import Weights, read_weights, save_weights
-from training.checkpoint import BEST, CHECKPOINT
+from training.checkpoint import CHECKPOINT, finished_weights
 from training.distributed import join_world
 from training.engine import train
 from training.logs import Silent, Voice
@@ -97,10 +97,10 @@ def find_weights(run: Path) -> Weights:
     """The weights that a run wrote, or those in a ``.safetensors`` file."""
     if run.is_file():
         return read_weights(run)
-    found = [path for path in sorted(run.glob("*.safetensors")) if path.name not in (CHECKPOINT, BEST)]
-    if not found:
+    found = finished_weights(run)
+    if found is None:
         raise InputError(f"{run} holds no weights yet; finish the run with `python -m training fit … --resume`.")
-    return read_weights(found[0])
+    return read_weights(found)
 
 
 def write_metrics(weights: Weights, numbers: Mapping[str, Any]) -> None:

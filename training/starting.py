@@ -9,7 +9,7 @@ from torch import nn
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.models.pretrained import download_encoder, load_encoders, offered_encoder
 from napari_histoseg.models.weights import Weights, build_network, read_weights
-from training.checkpoint import BEST, CHECKPOINT
+from training.checkpoint import finished_weights
 
 PRETRAINED = "pretrained"
 """What ``start`` says for the weights that timm offers; they are downloaded."""
@@ -61,7 +61,7 @@ def take_over(network: nn.Module, start: str) -> list[str]:
 def _of_run(path: Path) -> Weights:
     if path.is_file():
         return read_weights(path)
-    found = [p for p in sorted(path.glob("*.safetensors")) if p.name not in (CHECKPOINT, BEST)]
-    if not found:
+    found = finished_weights(path)
+    if found is None:
         raise InputError(f"There are no weights at '{path}' to start from; give a safetensors file or a finished run.")
-    return read_weights(found[0])
+    return read_weights(found)

@@ -20,24 +20,36 @@ from napari_histoseg.io.labels import write_instances
 
 BACKGROUND = "background"
 COCO = "coco.json"
+CELL_FORMATS = frozenset({"tif", "csv", "geojson", "coco"})
+"""Formats of an export that know cells."""
 
 
 def import_cells(opened: Project, entry: ImageEntry, path: Path, classes: Path | None, *, verified: bool) -> list[str]:
     """Bring the cells of a file in, as one edit; returns what to tell the person."""
     found = read_found_cells(path, entry.shape, classes)
     class_ids, notes = _class_ids(found, opened.schema)
-    before = len(opened.cells(entry.id))
+    cells = opened.cells(entry.id)
+    before = len(cells)
+    stay = 0 if verified else int(np.count_nonzero(cells.is_verified(cells.ids)))
     edit = opened.replace_cells(
         entry.id, found.instances, class_ids, tool="import", origin=Origin.IMPORT, verified=verified
     )
+    if edit is None:
+        return [f"'{entry.name}' has the cells of '{path}' already.", *found.notes, *notes]
     how = "as verified" if verified else "which nobody has vouched for"
-    replaced = f", in place of {before}" if before and edit is not None else ""
-    told = f"Brought {found.count} cells of '{path}' in for '{entry.name}'{replaced}, {how}."
-    return [told if edit is not None else f"'{entry.name}' has the cells of '{path}' already.", *found.notes, *notes]
+    replaced = f", in place of {before - stay}" if before > stay else ""
+    brought = len(cells) - stay
+    told = [f"Brought {brought} cells of '{path}' in for '{entry.name}'{replaced}, {how}."]
+    if stay:
+        told.append(
+            f"Cells that a person vouched for and that stay: {stay}; "
+            f"cells of the file that mostly lie on them, left out: {found.count - brought}."
+        )
+    return [*told, *found.notes, *notes]
 
 
 def export_cells(opened: Project, stems: Mapping[str, str], formats: Iterable[str], out: Path) -> int:
-    """Write the cells of all images that have any, in those of the formats that know cells; returns how many images.
+    """Write the cells of all images that have any, in those of the formats that know cells.
 
     Parameters
     ----------
@@ -46,6 +58,11 @@ def export_cells(opened: Project, stems: Mapping[str, str], formats: Iterable[st
         File stem by image id.
     formats : iterable of str
     out : Path
+
+    Returns
+    -------
+    int
+        Number of images whose cells were written.
     """
     chosen = [entry for entry in opened.images if len(opened.cells(entry.id))]
     for entry in chosen:
@@ -60,7 +77,7 @@ def export_cells(opened: Project, stems: Mapping[str, str], formats: Iterable[st
             write_cell_features(out / f"{stem}_cells.geojson", cells, opened.schema)
     if "coco" in formats:
         write_coco(out / COCO, (_image_cells(opened, entry) for entry in opened.images), opened.schema)
-    return len(chosen)
+    return len(chosen) if CELL_FORMATS & set(formats) else 0
 
 
 def _image_cells(opened: Project, entry: ImageEntry) -> ImageCells:

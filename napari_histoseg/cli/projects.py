@@ -125,8 +125,11 @@ def project_export(args: argparse.Namespace) -> int:
             write_bytes(args.out / "classes.csv", _class_table(opened, stems).encode())
         by_id = {entry.id: stem for entry, stem in zip(opened.images, stems, strict=True)}
         with_cells = export_cells(opened, by_id, args.format, args.out)
-        also = f" and the cells of {with_cells}" if with_cells else ""
-        print(f"Wrote the labels of {len(stems)} images{also} to {args.out}.")
+        if set(args.format) == {"coco"}:
+            told = f"cells of {with_cells} images"
+        else:
+            told = f"labels of {len(stems)} images" + (f" and the cells of {with_cells}" if with_cells else "")
+        print(f"Wrote the {told} to {args.out}.")
     return 0
 
 

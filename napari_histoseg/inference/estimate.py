@@ -89,11 +89,9 @@ def _seconds_per_px(weights: Weights, device: str, predictors: Predictors) -> Jo
     """The best of two runs after a warm-up."""
     import torch
 
-    from napari_histoseg.models.registry import get_model
+    from napari_histoseg.models.intake import Intake
 
-    spec = get_model(weights.model_id).spec
-    multiple = spec.required_multiple
-    side_px = spec.input_px or -(-_SIDE_PX // multiple) * multiple
+    side_px = Intake.of(weights).side_px(_SIDE_PX)
     predictor = predictors.get(weights, device)
     batch = torch.full((1, 3, side_px, side_px), 0.8)
     seconds = []
@@ -156,8 +154,8 @@ def _tiles(spec: ModelSpec, weights: Weights, image: ImageRef, device: str) -> t
     if not isinstance(plan.pieces, BlendedTiles):
         return plan.fed_px(), max(plan.pieces.fed_px(place) for place in places), 0
     windows = {window for place in places for window in plan.pieces.windows(place)}
-    window_px = max(window.area for window in windows)
-    kept_bytes = _FLOAT_BYTES * len(weights.classes) * window_px * len(windows)
+    window_px = max(window.pad(plan.context_px).area for window in windows)
+    kept_bytes = _FLOAT_BYTES * len(weights.classes) * max(window.area for window in windows) * len(windows)
     return plan.fed_px(), window_px, min(kept_bytes, KEPT_BYTES)
 
 

@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from napari_histoseg.models.intake import Intake
 from napari_histoseg.models.registry import get_model
-from napari_histoseg.models.spec import ModelSpec
 from napari_histoseg.models.weights import Weights, build_network
 
 BYTES_PER_PARAMETER = 4
@@ -43,13 +43,6 @@ class Footprint:
         return self.parameters * BYTES_PER_PARAMETER
 
 
-def fed_side_px(spec: ModelSpec) -> int:
-    """Side of the square that the network is usually fed, which it takes as it is."""
-    if spec.input_px is not None:
-        return spec.input_px
-    return max(1, spec.tile_px // spec.required_multiple) * spec.required_multiple
-
-
 def footprint(weights: Weights) -> Footprint:
     """The cost of a network, by walking through it with tensors that have a shape and no content.
 
@@ -61,7 +54,7 @@ def footprint(weights: Weights) -> Footprint:
         Only the card is read.
     """
     model = get_model(weights.model_id)
-    side_px = fed_side_px(model.spec)
+    side_px = Intake.of(weights).side_px(model.spec.tile_px)
     with torch.device("meta"):
         network = model.build(len(weights.classes), **weights.card.variant).eval()
     try:

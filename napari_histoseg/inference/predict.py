@@ -199,14 +199,15 @@ class Plan:
         self.grid = ModelGrid(request.image, request.weights.mpp)
         self.boxes = checked_boxes(request.image, request.boxes)
         multiple = spec.required_multiple
-        side = _side_px(request.tile_px, spec, Intake.of(request.weights).context_px)
+        self.context_px = Intake.of(request.weights).context_px
+        side = _side_px(request.tile_px, spec, self.context_px)
         self.pieces: HaloTiles | BlendedTiles
         if spec.is_local:
-            self.pieces = HaloTiles(self.grid.shape, spec.halo_px, multiple)
+            self.pieces = HaloTiles(self.grid.shape, spec.halo_px, multiple, context_px=self.context_px)
             core_px = max(side - 2 * spec.halo_px - 2 * multiple, multiple * 4)
         else:
             overlap_px = _overlap_px(request.overlap, spec.halo_px, side)
-            self.pieces = BlendedTiles(self.grid.shape, side, overlap_px)
+            self.pieces = BlendedTiles(self.grid.shape, side, overlap_px, context_px=self.context_px)
             core_px = self.pieces.stride_px
         height, width = (min(_MOST_IMAGE_PX, max(1, int(core_px / scale))) for scale in self.grid.scale)
         self.tiles = self._order(cut(self.boxes, (height, width)), request.visible, _STRIP_TILES * width)

@@ -61,12 +61,14 @@ class HaloTiles:
     """For models that look at a bounded neighbourhood: each piece is computed with a halo, which is cut off.
 
     The result is that of the whole image in one pass. Windows lie on the model's stride, since pooling does.
+    ``context_px`` are fed around each window besides.
     """
 
-    def __init__(self, shape: tuple[int, int], halo_px: int, multiple: int) -> None:
+    def __init__(self, shape: tuple[int, int], halo_px: int, multiple: int, *, context_px: int = 0) -> None:
         self._shape = shape
         self._halo_px = halo_px
         self._multiple = multiple
+        self._context_px = context_px
 
     def window(self, box: Box) -> Box:
         """What must be fed for ``box`` of the grid to be right."""
@@ -75,7 +77,7 @@ class HaloTiles:
 
     def fed_px(self, box: Box) -> int:
         """How many pixels ``box`` costs."""
-        return self.window(box).area
+        return self.window(box).pad(self._context_px).area
 
     def probabilities(self, box: Box, compute: Compute) -> Probabilities:
         """Probabilities (C, h, w) of ``box`` of the grid."""
@@ -88,13 +90,14 @@ class BlendedTiles:
 
     The windows lie on a grid of their own, so a pixel's probability does not depend on which boxes were asked for,
     or in which order: it is the weighted mean over all windows that hold it, summed in a fixed order. Windows are
-    kept up to a bound of memory and computed anew beyond it.
+    kept up to a bound of memory and computed anew beyond it. ``context_px`` are fed around each window besides.
     """
 
-    def __init__(self, shape: tuple[int, int], side_px: int, overlap_px: int) -> None:
+    def __init__(self, shape: tuple[int, int], side_px: int, overlap_px: int, *, context_px: int = 0) -> None:
         self._shape = shape
         self._side_px = side_px
         self._overlap_px = overlap_px
+        self._context_px = context_px
         self._starts = [_starts(n, side_px, side_px - overlap_px) for n in shape]
         self._kept: OrderedDict[Box, Probabilities] = OrderedDict()
 
@@ -103,9 +106,10 @@ class BlendedTiles:
         return self._side_px - self._overlap_px
 
     def fed_px(self, box: Box) -> int:
-        """How many pixels ``box`` costs, its neighbours sharing windows with it."""
-        height, width = (min(self._side_px, n) for n in self._shape)
-        return min(height * width, box.area * self._side_px**2 // self.stride_px**2)
+        """How many pixels ``box`` costs: of each window the share that lies in it, its neighbours pay for the rest."""
+        windows = self.windows(box)
+        shares = sum(window.intersect(box).area / window.area for window in windows)
+        return int(shares * windows[0].pad(self._context_px).area) if windows else 0
 
     def windows(self, box: Box) -> list[Box]:
         """The windows that count in ``box``, row by row."""

@@ -138,10 +138,12 @@ def _polygons(feature: dict[str, Any], where: str) -> list[list[NDArray[np.float
         return []
     try:
         given = [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]
-        found = [[np.array(ring, np.float64)[:, :2] for ring in polygon] for polygon in given]
+        found = [[np.array(ring, np.float64)[:, :2] for ring in polygon] for polygon in given if polygon]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"{where} has an outline that cannot be read; export it again.") from error
-    if not all(len(ring) >= 3 and np.isfinite(ring).all() for polygon in found for ring in polygon):
+    if not all(
+        len(ring) >= 3 and ring.shape[1] == 2 and np.isfinite(ring).all() for polygon in found for ring in polygon
+    ):
         raise InputError(f"{where} has an outline that is no polygon; export it again.")
     return found
 

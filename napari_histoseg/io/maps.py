@@ -74,9 +74,10 @@ def read_cell_classes(path: Path) -> dict[int, str]:
     """
     rows = _read_csv(path)
     try:
-        return {int(row["id"]): row["class"] for row in rows if row["class"] != UNKNOWN}
-    except (KeyError, TypeError, ValueError) as error:
+        names = {int(row["id"]): row["class"].strip() for row in rows}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # a line that ends early has no text
         raise InputError(f"'{path}' is no table of cells; it needs the columns id and class.") from error
+    return {number: name for number, name in names.items() if name != UNKNOWN}
 
 
 def read_scores(path: Path) -> dict[str, list[float]]:

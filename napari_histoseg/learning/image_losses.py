@@ -10,6 +10,8 @@ from torch import Tensor
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.learning.losses import trust_and_truth
 
+Activation = Literal["softmax", "none"]
+
 _ROOT_EPS = 1e-12
 _EDGE_SIGMA = 0.1
 
@@ -21,7 +23,7 @@ def l1_l2(
     l1: float = 1.0,
     l2: float = 1.0,
     normalise: bool = True,
-    activation: Literal["softmax", "none"] = "softmax",
+    activation: Activation = "softmax",
     weight: Tensor | None = None,
 ) -> Tensor:
     """Mean over images of ``l1 ||y - p||_1 + l2 ||y - p||_2`` with one-hot labels ``y``; the L2 norm is not squared.

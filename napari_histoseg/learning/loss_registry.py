@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from functools import partial, wraps
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -111,13 +111,12 @@ def _term(item: Mapping[str, Any]) -> Term:
     _check(str(item["name"]), LOSSES, "loss")
     loss = LOSSES[item["name"]]
     settings = {key: value for key, value in item.items() if key not in ("name", "weight")}
-    allowed = [name for name, p in inspect.signature(loss).parameters.items() if p.kind is p.KEYWORD_ONLY]
-    for key in settings:
+    known = inspect.signature(loss).parameters
+    allowed = [name for name, p in known.items() if p.kind is p.KEYWORD_ONLY and name != "weight"]
+    for key, value in settings.items():
         _check(key, allowed, f"setting of the loss '{item['name']}'")
-    if isinstance(scheme := settings.get("class_weight"), str):
-        _check(scheme, SCHEMES, "class weighting")
-    if "preset" in settings:
-        _check(settings["preset"], tversky.PRESETS, "Tversky preset")
+        if key in _CHOICES and isinstance(value, str):
+            _check(value, *_CHOICES[key])
     return partial(loss, **settings)
 
 
@@ -125,6 +124,36 @@ def _check(name: str, known: Iterable[str], kind: str) -> None:
     names = list(known)
     if name not in names:
         raise InputError(f"There is no {kind} '{name}'; {suggestion(name, names)}")
+
+
+_CHOICES: dict[str, tuple[Iterable[str], str]] = {
+    "class_weight": (SCHEMES, "class weighting"),
+    "preset": (tversky.PRESETS, "Tversky preset"),
+    "activation": (get_args(image_losses.Activation), "activation"),
+}
+"""Settings that are names: those there are, and what they are."""
+
+
+def _of_pixels(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The loss, with its settings, on the labels and pixel weights of a batch."""
+
+    @wraps(loss)
+    def term(logits: Tensor, batch: Batch, **settings: Any) -> Tensor:
+        return loss(logits, batch.labels, weight=batch.weight, **settings)
+
+    return term
+
+
+def _of_scores(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The loss, with its settings, on the scores of a batch."""
+
+    @wraps(loss)
+    def term(score: Tensor, batch: Batch, **settings: Any) -> Tensor:
+        if batch.score is None:
+            raise InputError("A loss on scores needs batches with a score for each image.")
+        return loss(score, batch.score, **settings)
+
+    return term
 
 
 def _weights_of(class_weight: ClassWeight, logits: Tensor, batch: Batch) -> Tensor | None:
@@ -159,14 +188,6 @@ def _focal(logits: Tensor, batch: Batch, *, gamma: float = 2.0, class_weight: Cl
     return losses.focal(logits, batch.labels, gamma=gamma, weight=batch.weight, class_weight=weights)
 
 
-def _dice(logits: Tensor, batch: Batch) -> Tensor:
-    return losses.soft_dice(logits, batch.labels, weight=batch.weight)
-
-
-def _tversky(logits: Tensor, batch: Batch, *, fp_weight: float = 0.7, fn_weight: float = 0.3) -> Tensor:
-    return tversky.tversky(logits, batch.labels, fp_weight=fp_weight, fn_weight=fn_weight, weight=batch.weight)
-
-
 def _focal_tversky(
     logits: Tensor,
     batch: Batch,
@@ -182,20 +203,6 @@ def _focal_tversky(
     return tversky.focal_tversky(logits, batch.labels, weight=batch.weight, **settings)
 
 
-def _l1_l2(
-    logits: Tensor,
-    batch: Batch,
-    *,
-    l1: float = 1.0,
-    l2: float = 1.0,
-    normalise: bool = True,
-    activation: Literal["softmax", "none"] = "softmax",
-) -> Tensor:
-    return image_losses.l1_l2(
-        logits, batch.labels, l1=l1, l2=l2, normalise=normalise, activation=activation, weight=batch.weight
-    )
-
-
 def _smoothness(
     logits: Tensor, batch: Batch, *, edge_aware: bool = False, only_valid: bool = False, sigma: float = 0.1
 ) -> Tensor:
@@ -203,36 +210,18 @@ def _smoothness(
     return image_losses.smoothness(logits, image=image, labels=labels, sigma=sigma)
 
 
-def _score(loss: Callable[..., Tensor], score: Tensor, batch: Batch, **settings: Any) -> Tensor:
-    if batch.score is None:
-        raise InputError("A loss on scores needs batches with a score for each image.")
-    return loss(score, batch.score, **settings)
-
-
-def _l1(score: Tensor, batch: Batch) -> Tensor:
-    return _score(score_losses.l1, score, batch)
-
-
-def _smooth_l1(score: Tensor, batch: Batch, *, beta: float = 0.1) -> Tensor:
-    return _score(score_losses.smooth_l1, score, batch, beta=beta)
-
-
-def _mse(score: Tensor, batch: Batch) -> Tensor:
-    return _score(score_losses.mse, score, batch)
-
-
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "cross_entropy": _cross_entropy,
     "border_cross_entropy": _border_cross_entropy,
     "focal": _focal,
-    "dice": _dice,
-    "tversky": _tversky,
+    "dice": _of_pixels(losses.soft_dice),
+    "tversky": _of_pixels(tversky.tversky),
     "focal_tversky": _focal_tversky,
-    "l1_l2": _l1_l2,
+    "l1_l2": _of_pixels(image_losses.l1_l2),
     "smoothness": _smoothness,
-    "l1": _l1,
-    "smooth_l1": _smooth_l1,
-    "mse": _mse,
+    "l1": _of_scores(score_losses.l1),
+    "smooth_l1": _of_scores(score_losses.smooth_l1),
+    "mse": _of_scores(score_losses.mse),
 }
 """Losses on pixels, on the whole map, and (the last three) on the score of an image.
 

@@ -114,9 +114,7 @@ class Session(Review):
         self.scores.clear()
 
     def _schema_for_new(self) -> LabelSchema:
-        if self._active is None or self._active.spec.task == "regression":
-            return EPITHELIUM
-        if has_common_class(EPITHELIUM, self._active.weights):
+        if self._active is None or self._goes_with(EPITHELIUM, self._active):
             return EPITHELIUM
         return schema_of(self._active.weights)
 
@@ -165,7 +163,7 @@ class Session(Review):
 
     def _needs_other_classes(self, project: Project, model: ActiveModel) -> bool:
         """Whether the model can do nothing with the project's classes; cells are found in any project."""
-        if model.spec.task == "regression" or has_common_class(project.schema, model.weights):
+        if self._goes_with(project.schema, model):
             return False
         is_empty = not any(any(self.shares(entry.id).values()) for entry in project.images)
         return model.spec.task == "semantic" or (self._is_automatic and is_empty)

@@ -112,11 +112,6 @@ class Bridge:
         """Whether the current image has a labels layer."""
         return self._labels() is not None
 
-    @property
-    def marks_edits(self) -> bool:
-        """Whether edited and verified pixels are outlined."""
-        return self._marks_edits
-
     def toggle_marks(self) -> None:
         """Show or hide the outlines of edited and verified pixels."""
         self._marks_edits = not self._marks_edits

@@ -67,6 +67,7 @@ class ScoreMap:
         pixels, step_px = heat_map(scores.fields, project.image(image_id).shape)
         if self._layer is not None and self._layer.metadata[layers.METADATA]["image"] == image_id:
             self._layer.data = pixels
+            self._layer.scale, self._layer.translate = _place(source, step_px)
             return
         if self._layer is not None:
             compat.remove_layer(self._viewer, self._layer)
@@ -75,7 +76,7 @@ class ScoreMap:
         self._viewer.layers.selection.active = active
 
     def _add(self, source: Image, pixels: NDArray[np.float32], step_px: int, image_id: str) -> Image:
-        scale = np.asarray(source.scale[-2:], float)
+        scale, translate = _place(source, step_px)
         return self._viewer.add_image(
             pixels,
             name=f"{source.name} – cellularity",
@@ -84,11 +85,17 @@ class ScoreMap:
             contrast_limits=(0.0, 1.0),
             opacity=0.5,
             interpolation2d="nearest",
-            scale=scale * step_px,
-            translate=np.asarray(source.translate[-2:], float) + scale * (step_px - 1) / 2,
+            scale=scale,
+            translate=translate,
             units=source.units[-2:],
             metadata={layers.METADATA: {"shows": "scores", "image": image_id}},
         )
+
+
+def _place(source: Image, step_px: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scale and translation of a map whose pixels are that wide, with its corner at the corner of the image."""
+    scale = np.asarray(source.scale[-2:], float)
+    return scale * step_px, np.asarray(source.translate[-2:], float) + scale * (step_px - 1) / 2
 
 
 def heat_map(fields: Sequence[ScoredField], shape: tuple[int, int]) -> tuple[NDArray[np.float32], int]:

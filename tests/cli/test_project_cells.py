@@ -93,7 +93,9 @@ def test_a_second_file_takes_the_place_of_the_first_but_not_of_a_persons_word(
         image_id = opened.images[0].id
         opened.set_class(image_id, [8], 2)
     assert run(*bring(study, tmp_path / "map.tif")) == 0
-    assert "in place of 35" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Brought 34 cells of" in told and "in place of 34" in told
+    assert "vouched for and that stay: 1; cells of the file that mostly lie on them, left out: 1." in told
     with Project.open(study) as opened:
         assert opened.cells(image_id).instances.max() == 70 and opened.cells(image_id).class_of(8)[0] == 2
         assert opened.undo(image_id) is not None
@@ -155,6 +157,20 @@ def test_the_history_tells_who_did_what_and_how_long_it_took(
     shown = capsys.readouterr().out
     assert "cellularity-net" in shown and "tissue.png: 4 edits, 2 in force, 1.5 minutes, by ann, bob" in shown
     assert "no image 'x'" in failure(capsys, "project", "history", study, "--image", "x")
+
+
+def test_an_export_tells_of_what_it_wrote_only(study: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert run(*bring(study, tmp_path / "map.tif")) == 0
+    told = []
+    for formats in ("png", "coco", "png,coco"):
+        capsys.readouterr()
+        assert run("project", "export", study, "--format", formats, "--out", tmp_path / "out") == 0
+        told.append(capsys.readouterr().out.split(" to ")[0])
+    assert told == [
+        "Wrote the labels of 1 images",
+        "Wrote the cells of 1 images",
+        "Wrote the labels of 1 images and the cells of 1",
+    ]
 
 
 def test_a_class_that_the_schema_lost_stays_with_its_cells(study: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -13,7 +13,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLabel, QPushButton, QTableWidget
 
+from napari_histoseg.core.box import Box
 from napari_histoseg.plugin import workbench
+from napari_histoseg.session.scoring import ImageScores, ScoredField
 from napari_histoseg.viewer.score_map import heat_map
 from napari_histoseg.widgets.parts.model_combo import ModelCombo
 
@@ -166,3 +168,15 @@ def test_leaving_the_image_takes_the_map_away(breast: Any, tissue: NDArray[np.ui
     heat = breast.viewer.layers["slide – cellularity"]
     pixels, _ = heat_map(breast.session.scores.of(breast.bridge.images.current).fields, (768, 768))
     np.testing.assert_array_equal(heat.data, pixels)
+
+
+def test_the_map_stays_in_place_when_a_later_field_is_rounded_to_a_pixel_more(breast: Any) -> None:
+    model = breast.session.choose_model(MODEL)
+    image_id, source = breast.bridge.images.current, breast.viewer.layers["slide"]
+    fields = tuple(ScoredField(Box(0, x0, 255, x1), 1.0, x0 / 512, None) for x0, x1 in ((0, 255), (255, 511)))
+    for count in (1, 2):  # the map's pixels are 15 px wide at first, then 16
+        breast.session.scores._keep(image_id, ImageScores(fields[:count], model))
+    heat = breast.viewer.layers["slide – cellularity"]
+    for corner in ((-0.5, -0.5), (767.5, 767.5)):
+        share = (np.array(heat.world_to_data(source.data_to_world(corner))) + 0.5) / heat.data.shape
+        np.testing.assert_allclose(share, np.clip(corner, 0, 1), atol=1e-6)

@@ -80,16 +80,31 @@ def test_the_footprint_is_that_of_the_layers(tmp_path: Path) -> None:
     assert 4 * (64 + 64 + 64) <= cost.bytes_per_px <= 4 * (64 + 64 + 64 + 64 + 64)
 
 
+@pytest.mark.parametrize("model_id", ["unet", "unetsharp"])
+def test_the_context_that_a_network_needs_is_part_of_the_cost(model_id: str, tmp_path: Path) -> None:
+    spec, image = get_model(model_id).spec, slide(3000, 3000)
+    found = []
+    for margin in (0, 128):
+        weights = small_weights(model_id, tmp_path, context_margin=margin)
+        run_job(measure(weights, "cpu", Predictors()))
+        found.append(estimate(spec, weights, image, "cpu"))
+    plain, central = found
+    assert plain is not None and central is not None and central.seconds > 0
+
+
+@pytest.mark.parametrize("context_margin", [0, 128])
 @pytest.mark.parametrize("model_id", ["unet", "spade_segresnet"])
 @pytest.mark.parametrize(("shape", "mpp"), [((1500, 1300), 1.0), ((2000, 3000), 0.5), ((300, 200), 1.0)])
-def test_the_pixels_to_be_fed_are_foreseen(model_id: str, shape: tuple[int, int], mpp: float, tmp_path: Path) -> None:
-    weights = small_weights(model_id, tmp_path)
+def test_the_pixels_to_be_fed_are_foreseen(
+    model_id: str, shape: tuple[int, int], mpp: float, context_margin: int, tmp_path: Path
+) -> None:
+    weights = small_weights(model_id, tmp_path, context_margin=context_margin)
     plan = Plan(PredictRequest(slide(*shape, mpp), model_id, weights, tile_px=512))
     fed = 0
 
     def compute(window: Box) -> np.ndarray:
         nonlocal fed
-        fed += window.area
+        fed += window.pad(context_margin).area
         return np.zeros((5, *window.shape), np.float32)
 
     for tile in plan.tiles:

@@ -139,6 +139,7 @@ def test_objects_of_qupath_in_all_their_forms(tmp_path: Path) -> None:
         feature([5, 5], "Point"),
         feature([[square(20, 20, 10), square(22, 22, 3)], [square(40, 20, 5)]], "MultiPolygon"),
         {"type": "Feature", "geometry": None, "properties": {}},
+        feature([]),
     ]
     for name, document in {
         "c": {"type": "FeatureCollection", "features": objects},
@@ -151,7 +152,7 @@ def test_objects_of_qupath_in_all_their_forms(tmp_path: Path) -> None:
     sizes = np.bincount(found.instances.ravel())[1:].tolist()
     assert sizes == [16, 8, 4, 100 - 9 + 25]
     assert found.notes == (
-        "Objects without an area (points, lines), left out: 2.",
+        "Objects without an area (points, lines), left out: 3.",
         "Objects outside the image or wholly on others, left out: 2.",
         "Pixels of more than one object: 12; each went to the first of them.",
         "Cells in several pieces: 1; each was kept as one cell.",
@@ -170,6 +171,7 @@ def test_objects_of_qupath_in_all_their_forms(tmp_path: Path) -> None:
         (json.dumps([feature([[["a", 1], [2, 3], [4, 5]]])]), "Object 1 .* outline that cannot be read"),
         (json.dumps([feature([square(0, 0, 3)]), feature([[[1, 1], [2, 2]]])]), "Object 2 .* no polygon"),
         (json.dumps([feature([[[0, 0], [1, float("nan")], [2, 2]]])]), "no polygon"),
+        (json.dumps([feature([[[1], [2], [3]]])]), "no polygon"),
         ("[]", "holds no cells"),
     ],
 )
@@ -196,6 +198,9 @@ def test_wrong_instance_maps_are_sentences(tmp_path: Path) -> None:
         read_found_cells(tmp_path / "color.png", SHAPE)
     tifffile.imwrite(tmp_path / "good.tif", disks().astype(np.uint16))
     (tmp_path / "c.csv").write_text("cell,kind\n1,normal\n")
+    with pytest.raises(InputError, match="needs the columns id and class"):
+        read_found_cells(tmp_path / "good.tif", SHAPE, tmp_path / "c.csv")
+    (tmp_path / "c.csv").write_text("id,class\n1,normal\n2\n")
     with pytest.raises(InputError, match="needs the columns id and class"):
         read_found_cells(tmp_path / "good.tif", SHAPE, tmp_path / "c.csv")
     (tmp_path / "g.geojson").write_text("[]")

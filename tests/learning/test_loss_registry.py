@@ -117,6 +117,7 @@ def test_auxiliary_outputs_with_constant_weights(logits: torch.Tensor, batch: Ba
         ([{"name": "dice", "gamma": 2}], "choose from none"),
         ([{"name": "cross_entropy", "class_weight": "log_frequency"}], "did you mean 'log_freq'"),
         ([{"name": "focal_tversky", "preset": "unetshrap"}], "did you mean 'unetsharp'"),
+        ([{"name": "l1_l2", "activation": "sofmax"}], "did you mean 'softmax'"),
         ([{"weight": 1}], "has no name"),
         ([], "empty"),
     ],

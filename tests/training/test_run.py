@@ -13,7 +13,7 @@ from napari_histoseg.models.weights import load_state, read_weights
 from training.cli import main
 from training.logs import Silent
 from training.plan import parse_settings
-from training.recipe import open_recipe
+from training.recipe import Recipe, open_recipe
 from training.run import run_recipe
 
 _TINY = [
@@ -97,6 +97,37 @@ def test_evaluate_prints_and_writes_test_numbers(
     load_state(read_weights(finished / "unet-epithelium.safetensors"))
 
 
+def test_a_weights_file_is_tested_by_the_recipe_that_is_named(
+    data: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", str(finished / "unet-epithelium.safetensors"), "--data", str(data)]
+    assert main(command) == 1
+    assert "--recipe" in capsys.readouterr().err
+    assert main([*command, "--recipe", "epithelium_unet"]) == 0
+    assert json.loads(capsys.readouterr().out)["glas_n"] == 2
+
+
+@pytest.mark.parametrize("name", ["epithelium", "epithelium/unetpp"])
+def test_a_run_goes_on_as_the_experiment_it_was(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = open_recipe("epithelium/unetpp", {"steps": 9}).plan.model_dump(mode="json")
+    (tmp_path / "run.json").write_text(json.dumps({"recipe": "epithelium/unetpp", "plan": plan}))
+    went_on: list[Recipe] = []
+    monkeypatch.setattr("training.run.run_recipe", lambda recipe, **_: went_on.append(recipe))
+    command = ["fit", name, "--data", str(tmp_path), "--out", str(tmp_path), "--resume", "--set", "seed=5"]
+    assert main(command) == 0
+    assert went_on[0].name == "epithelium/unetpp"
+    assert went_on[0].plan.model_dump(mode="json") == plan | {"seed": 5}
+
+
+@pytest.mark.parametrize("name", ["epithelium/unet", "epithelium_unet", "epi"])
+def test_a_run_does_not_go_on_as_another_experiment(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"recipe": "epithelium/unetpp", "plan": {}}))
+    assert main(["fit", name, "--data", str(tmp_path), "--out", str(tmp_path), "--resume"]) == 1
+    assert "holds a run of 'epithelium/unetpp'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -125,6 +156,9 @@ def test_other_mistakes_have_a_sentence(data: Path, tmp_path: Path, capsys: pyte
     assert "did you mean 'epithelium_unet'" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path), "--data", str(data)]) == 1
     assert "holds no weights yet" in capsys.readouterr().err
+    (tmp_path / "run.json").write_text("{")
+    assert main(["compare", str(tmp_path), str(tmp_path), "--out", str(tmp_path / "x")]) == 1
+    assert "run.json is damaged" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stop:
         main(["fit"])
     assert stop.value.code == 2
