@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_histoseg.widgets.parts.view import View
 
 PLUGIN = "napari-histoseg"
-TABS = ("Segment", "Correct", "Retrain", "Models")
+TABS = ("Segment", "Correct", "Cells", "Retrain", "Models")
 LEGEND = "Classes"
 SCORES = "Cellularity"
 """Opened from the menu, or when a model that gives a score is chosen."""
@@ -214,6 +214,11 @@ def correct_panel() -> Panel:
     return _docked("Correct")
 
 
+def cells_panel() -> Panel:
+    """Menu widget: cells from points, their classes and outlines."""
+    return _docked("Cells")
+
+
 def retrain_panel() -> Panel:
     """Menu widget: learn from the corrections."""
     return _docked("Retrain")
@@ -270,6 +275,7 @@ def _docked(name: str) -> Panel:
 
 
 def _panel_class(name: str) -> Callable[[Session, View], Panel]:
+    from napari_histoseg.widgets.cells import CellsPanel
     from napari_histoseg.widgets.cellularity import CellularityPanel
     from napari_histoseg.widgets.classes import ClassesPanel
     from napari_histoseg.widgets.correct import CorrectPanel
@@ -280,6 +286,7 @@ def _panel_class(name: str) -> Callable[[Session, View], Panel]:
     panels: dict[str, Callable[[Session, View], Panel]] = {
         "Segment": SegmentPanel,
         "Correct": CorrectPanel,
+        "Cells": CellsPanel,
         "Retrain": RetrainPanel,
         "Models": ModelsPanel,
         LEGEND: ClassesPanel,

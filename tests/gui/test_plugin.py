@@ -55,7 +55,7 @@ def test_opening_the_panels_does_not_load_torch(tmp_path: Path) -> None:
 def test_one_panel_from_the_menu_brings_the_others(make_napari_viewer: Callable[..., Any], qtbot: Any) -> None:
     viewer = make_napari_viewer()
     viewer.window.add_plugin_dock_widget("napari-histoseg", "Correct")
-    qtbot.waitUntil(lambda: len(viewer.window.dock_widgets) == 5, timeout=5000)
+    qtbot.waitUntil(lambda: len(viewer.window.dock_widgets) == 6, timeout=5000)
     bench = plugin.workbench(viewer)
     assert all(widget._session is bench.session for widget in viewer.window.dock_widgets.values())
     bench.close()
