@@ -1,6 +1,6 @@
 """How soon a prediction is idle after Cancel, pressed at random moments, and what it leaves.
 
-Usage: python benchmarks/cancel.py [presses]
+Usage: python -m benchmarks.cancel [presses]
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import random
 import sys
 import time
 
-from models_under_test import starter, tissue
-
+from benchmarks.models_under_test import starter, tissue
 from napari_histoseg.inference.predict import Predictors, PredictRequest, TileResult, predict
 from napari_histoseg.jobs.job import Progress
 from napari_histoseg.jobs.lane import Lane, Priority

@@ -1,6 +1,6 @@
 """How soon a retrain with the starter model is idle after Cancel, pressed at random moments, and what it leaves.
 
-Usage: python benchmarks/cancel_retrain.py [presses]
+Usage: python -m benchmarks.cancel_retrain [presses]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Time from an act on cells to its committed journal row, on 4096 x 4096 pixels with 20,000 cells.
 
-    python benchmarks/cells_journal.py [--cells 20000] [--acts 200] [--folder DIR]
+    python -m benchmarks.cells_journal [--cells 20000] [--acts 200] [--folder DIR]
 
 Cells are ellipses of nuclear size at 0.25 µm per pixel, some in clusters that touch. Prints one JSON object in
 milliseconds and bytes; ``disk_commit_ms`` is what a bare commit of 200 bytes with ``synchronous=FULL`` costs on the
@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from stroke_to_journal import commit_times, quantiles
 
+from benchmarks.stroke_to_journal import commit_times, quantiles
 from napari_histoseg.core.cell_patch import Origin
 from napari_histoseg.core.edit import Edit
 from napari_histoseg.core.image import image_from_array

@@ -1,6 +1,6 @@
 """Time from the menu to the first dock on screen, and to all five, in a running napari: the first at most 1.5 s.
 
-Run under a screen or: xvfb-run python benchmarks/dock_time.py
+Run under a screen or: xvfb-run python -m benchmarks.dock_time
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Kill a working process at each of its writes, one after the other, and see what is left of its project.
 
-    python benchmarks/fault_points.py [--every 1] [--scenarios work,begin,migrate] [--folder DIR]
+    python -m benchmarks.fault_points [--every 1] [--scenarios work,begin,migrate] [--folder DIR]
 
 Where kill9.py kills at random moments, this kills before every single call that changes a file (write, fsync, rename,
 unlink, ...; those of SQLite, too), and in the middle of every write. A library in C, built with ``cc`` and put in

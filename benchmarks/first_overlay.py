@@ -2,7 +2,7 @@
 
 The processor time tells what is ours when other programs share the machine.
 
-Usage: python benchmarks/first_overlay.py [repeats]
+Usage: python -m benchmarks.first_overlay [repeats]
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 import time
 
 import torch
-from models_under_test import starter, tissue
 
+from benchmarks.models_under_test import starter, tissue
 from napari_histoseg.core.box import Box
 from napari_histoseg.inference.predict import Predictors, PredictRequest, predict
 from napari_histoseg.jobs.job import Progress

@@ -1,6 +1,6 @@
 """Time to import what napari imports when the plugin is activated: at most 0.5 s, and without torch.
 
-Run: python benchmarks/import_time.py
+Run: python -m benchmarks.import_time
 """
 
 from __future__ import annotations

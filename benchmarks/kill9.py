@@ -1,6 +1,6 @@
 """Kill a working process with SIGKILL at random moments and see what is left of its project.
 
-    python benchmarks/kill9.py [--kills 30] [--scenarios paint,predict,finetune] [--seed 0] [--folder DIR]
+    python -m benchmarks.kill9 [--kills 30] [--scenarios paint,predict,finetune] [--seed 0] [--folder DIR]
 
 Each scenario is a row of ``SCENARIOS`` in kill9_scenarios.py. All kills of a scenario hit the same project
 one after the other. The child reports what was promised to the person
@@ -21,8 +21,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from kill9_scenarios import CHILDREN, SCENARIOS, Outcome, Scenario
 
+from benchmarks.kill9_scenarios import CHILDREN, SCENARIOS, Outcome, Scenario
 from napari_histoseg.core.project import Project
 
 

@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
+from napari_histoseg.core.edit import Edit, Patch
 from napari_histoseg.core.image import image_from_array
 from napari_histoseg.core.planes import CHUNK_PX, Planes
 from napari_histoseg.core.project import Project
@@ -22,6 +24,9 @@ from napari_histoseg.core.schemas import EPITHELIUM
 
 SHAPE = (1400, 1800)
 WHOLE = Box.of_shape(SHAPE)
+
+Kept = tuple[Box, NDArray[np.uint8], NDArray[np.uint8]]
+"""What a box held: labels and states."""
 
 
 @dataclass
@@ -93,12 +98,13 @@ def child_paint(path: Path) -> None:
         for row in itertools.count(len(project.edits(image_id))):
             for kind, box, value in attempts(row):
                 after = np.full(box.shape, value, np.uint8)
-                edit = {
-                    "paint": lambda box=box, after=after: project.record(image_id, tool="paint", box=box, after=after),
-                    "accept": lambda box=box: project.accept(image_id, box),
-                    "undo": lambda: project.undo(image_id),
-                    "redo": lambda: project.redo(image_id),
-                }[kind]()
+                acts: dict[str, Callable[[], Edit | None]] = {
+                    "paint": partial(project.record, image_id, tool="paint", box=box, after=after),
+                    "accept": partial(project.accept, image_id, box),
+                    "undo": partial(project.undo, image_id),
+                    "redo": partial(project.redo, image_id),
+                }
+                edit = acts[kind]()
                 if edit is not None:
                     break
             print(row + 1, flush=True)
@@ -112,8 +118,8 @@ class Model:
         self.labels = np.full(SHAPE, IGNORE, np.uint8)
         self.state = np.zeros(SHAPE, np.uint8)
         self.proposal = proposal()
-        self.done: list[tuple[Box, NDArray[np.uint8], NDArray[np.uint8]]] = []
-        self.undone: list[tuple[Box, NDArray[np.uint8], NDArray[np.uint8]]] = []
+        self.done: list[Kept] = []
+        self.undone: list[Kept] = []
         self.rows = 0
 
     def advance(self, rows: int) -> None:
@@ -148,7 +154,7 @@ class Model:
         self.undone.clear()
         return True
 
-    def swap(self, box: Box, labels: NDArray[np.uint8], state: NDArray[np.uint8]):
+    def swap(self, box: Box, labels: NDArray[np.uint8], state: NDArray[np.uint8]) -> Kept:
         old = box, self.labels[box.slices].copy(), self.state[box.slices].copy()
         self.labels[box.slices], self.state[box.slices] = labels, state
         return old
@@ -202,7 +208,8 @@ def verify_journal(project: Project, acknowledged: int, outcome: Outcome) -> Non
     outcome.check(outcome.extra["beyond_promise"] <= 1, "edits came from nowhere")
     replayed = Planes.empty(entry.shape)
     for edit in edits:
-        replayed.apply(edit.patch)
+        if isinstance(edit.patch, Patch):
+            replayed.apply(edit.patch)
     planes = project.planes(entry.id)
     outcome.check(bool((planes.labels == replayed.labels).all()), "checkpoint and journal differ in labels")
     outcome.check(bool((planes.state == replayed.state).all()), "checkpoint and journal differ in states")
@@ -229,11 +236,15 @@ def child_publish(path: Path) -> None:
             content = np.random.default_rng(number).bytes(2_000_000)
             revision = project.revisions.publish(
                 "unet",
-                lambda folder, content=content: (folder / "weights.safetensors").write_bytes(content) and None,
+                partial(_write_weights, content),
                 {"verdict": "promoted", "sha256": hashlib.sha256(content).hexdigest()},
             )
             project.revisions.activate("unet", revision.id)
             print(int(revision.id[1:]), flush=True)
+
+
+def _write_weights(content: bytes, folder: Path) -> None:
+    (folder / "weights.safetensors").write_bytes(content)
 
 
 def verify_publish(project: Project, acknowledged: int, outcome: Outcome) -> None:
@@ -327,8 +338,7 @@ def verify_finetune(project: Project, acknowledged: int, outcome: Outcome) -> No
 
 
 def own_child(name: str) -> Callable[[Path], list[str]]:
-    script = str(Path(__file__).with_name("kill9.py"))
-    return lambda path: [sys.executable, script, "--child", name, str(path)]
+    return lambda path: [sys.executable, "-m", "benchmarks.kill9", "--child", name, str(path)]
 
 
 SCENARIOS = {

@@ -4,7 +4,7 @@ A 10 ms timer of the window notes when it is called; the time between two calls 
 are real mouse events on the canvas, one every second. The numbers to hold on two cores: p95 at most 40 ms, none above
 200 ms, and every stroke in the journal.
 
-Run under a screen or: xvfb-run --server-args='-screen 0 1366x768x24' python benchmarks/liveness.py [STROKES]
+Run under a screen or: xvfb-run --server-args='-screen 0 1366x768x24' python -m benchmarks.liveness [STROKES]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ def main() -> None:
     bench = open_window()
     bench.viewer.window.resize(1366, 768)
     session = bench.session
-    session.create_project(Path(tempfile.mkdtemp()) / "live.histoseg")
+    project = session.create_project(Path(tempfile.mkdtemp()) / "live.histoseg")
     bench.bridge.images.open(get_sample(SAMPLE).open())
-    image_id = bench.bridge.images.current
+    image_id = bench.bridge.images.current or ""
     bench.bridge.segment()
     wait_until(lambda: not session.is_running("predict"), 120)
     ref = session.image_ref(image_id)
@@ -55,7 +56,7 @@ def main() -> None:
     report("idle", times)
 
     hand = Hand(bench)
-    before = session.project.edit_count(image_id)
+    before = project.edit_count(image_id)
     times.clear()
     paint_at_leisure(hand, _STROKES // 4)
     report("painting", times)
@@ -69,7 +70,7 @@ def main() -> None:
     times.clear()
     paint_at_leisure(hand, _STROKES)
     report("retraining and painting", times)
-    strokes = session.project.edit_count(image_id) - before
+    strokes = project.edit_count(image_id) - before
     print(f"{strokes} of {_STROKES + _STROKES // 4} strokes in the journal; steps taken meanwhile: {len(losses)}")
     session.cancel("finetune")
     wait_until(lambda: not session.is_running("predict"), 60)
@@ -85,7 +86,12 @@ def paint_at_leisure(hand: Hand, strokes: int) -> None:
     begun = time.monotonic()
     for k in range(strokes):
         hand.stroke()
-        wait_until(lambda until=begun + (k + 1) * _PACE_S: time.monotonic() > until, 60)
+        until = begun + (k + 1) * _PACE_S
+        wait_until(partial(_is_past, until), 60)
+
+
+def _is_past(until: float) -> bool:
+    return time.monotonic() > until
 
 
 class Hand:

@@ -3,7 +3,7 @@
 Each model runs in a process of its own; what it takes beyond the imports is its peak, as Linux tells it. Networks
 other than the starter have random weights.
 
-Usage: python benchmarks/memory.py [model id ...]
+Usage: python -m benchmarks.memory [model id ...]
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ def resident_bytes(which: str) -> int:
 
 def measure(name: str) -> dict[str, object]:
     """Estimate and truth of one model, in bytes; to be called once in a process."""
-    from models_under_test import starter, tissue
-
+    from benchmarks.models_under_test import starter, tissue
     from napari_histoseg.inference.estimate import estimate, measure
     from napari_histoseg.inference.footprint import footprint
     from napari_histoseg.inference.predict import Predictors, PredictRequest, predict
@@ -57,7 +56,9 @@ def main() -> int:
         return 0
     worst = 1.0
     for name in names:
-        done = subprocess.run([sys.executable, __file__, "--one", name], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.memory", "--one", name], capture_output=True, text=True, check=True
+        )
         result = json.loads(done.stdout)
         ratio = result["foretold"] / result["taken"]
         worst = max(worst, ratio, 1 / ratio)

@@ -3,7 +3,7 @@
 Strokes are mouse events on the canvas. The clock starts right before the button is released and stops when the session
 tells that the edit is committed; in the end another connection to the journal counts the rows.
 
-Run under a screen or: xvfb-run -s '-screen 0 1366x768x24' python benchmarks/release_to_row.py [STROKES]
+Run under a screen or: xvfb-run -s '-screen 0 1366x768x24' python -m benchmarks.release_to_row [STROKES]
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ BRUSH_PX = 100
 
 def main() -> int:
     os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp()
-    from models_under_test import tissue
-
+    from benchmarks.models_under_test import tissue
     from napari_histoseg.core.schemas import EPITHELIUM
     from napari_histoseg.plugin import open_window
     from napari_histoseg.widgets.parts.pump import wait_until
@@ -35,9 +34,9 @@ def main() -> int:
     bench = open_window()
     bench.viewer.window.resize(1366, 768)
     session = bench.session
-    session.create_project(Path(tempfile.mkdtemp()) / "release.histoseg")
+    project = session.create_project(Path(tempfile.mkdtemp()) / "release.histoseg")
     bench.bridge.images.open(tissue(SIDE_PX, SIDE_PX, 0.5))
-    image_id = bench.bridge.images.current
+    image_id = bench.bridge.images.current or ""
     labels = np.random.default_rng(0).choice(EPITHELIUM.ids, (SIDE_PX // 64, SIDE_PX // 64)).astype(np.uint8)
     session.import_labels(image_id, np.kron(labels, np.ones((64, 64), np.uint8)), verified=False)
     bench.bridge.show_labels()
@@ -52,11 +51,15 @@ def main() -> int:
     for k in range(strokes):
         bench.bridge.tools.set_class(EPITHELIUM.ids[k % len(EPITHELIUM.ids)])
         told = len(committed)
+
+        def is_committed(told: int = told) -> bool:
+            return len(committed) > told
+
         released = paint(bench.viewer.window._qt_viewer.canvas.native, rng)
-        if wait_until(lambda told=told: len(committed) > told, 5):
+        if wait_until(is_committed, 5):
             times.append(1000 * (committed[told][0] - released[0]))
             work.append(1000 * (committed[told][1] - released[1]))
-    journal = sqlite3.connect(f"{(session.project.path / 'journal.sqlite').as_uri()}?mode=ro", uri=True)
+    journal = sqlite3.connect(f"{(project.path / 'journal.sqlite').as_uri()}?mode=ro", uri=True)
     rows = journal.execute("SELECT count(*) FROM edits").fetchone()[0]
     journal.close()
     bench.close()

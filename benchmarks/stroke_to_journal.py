@@ -1,6 +1,6 @@
 """Time from a finished brush stroke to its committed journal row, on labels of 4096 x 4096 pixels.
 
-    python benchmarks/stroke_to_journal.py [--strokes 500] [--brush 100] [--folder DIR]
+    python -m benchmarks.stroke_to_journal [--strokes 500] [--brush 100] [--folder DIR]
 
 Prints one JSON object. ``disk_commit_ms`` is what a bare commit of 1 kB with ``synchronous=FULL`` costs on the same
 disk, so that the part of the disk and the part of the program can be told apart.
@@ -87,7 +87,7 @@ def blobs(rng: np.random.Generator) -> NDArray[np.uint8]:
     coarse = rng.normal(size=(SIDE_PX // 64, SIDE_PX // 64))
     smooth = coarse + np.roll(coarse, 1, 0) + np.roll(coarse, 1, 1)
     fine = np.kron(smooth, np.ones((64, 64)))
-    return np.digitize(fine, (-0.5, 0.8)).astype(np.uint8)
+    return np.asarray(np.digitize(fine, (-0.5, 0.8)), np.uint8)
 
 
 def paint(shown: NDArray[np.uint8], rng: np.random.Generator, brush_px: int) -> Box:

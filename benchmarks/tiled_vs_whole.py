@@ -3,7 +3,7 @@
 For purely convolutional models the difference is rounding. Where a normalisation sees the whole tile, tiles see other
 statistics than the whole image: the script reports that difference, and the step left where tiles meet.
 
-Usage: python benchmarks/tiled_vs_whole.py [IMAGE]
+Usage: python -m benchmarks.tiled_vs_whole [IMAGE]
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from models_under_test import starter
 from numpy.typing import NDArray
 from skimage.data import immunohistochemistry
 
+from benchmarks.models_under_test import starter
 from napari_histoseg.core.image import ImageRef, image_from_array
 from napari_histoseg.inference.predict import Plan, Predictors, PredictRequest, predict
 from napari_histoseg.inference.tiling import BlendedTiles
