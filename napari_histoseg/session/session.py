@@ -10,35 +10,32 @@ from psygnal import Signal
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.errors import HistosegError, InputError, ProjectError
-from napari_histoseg.core.schemas import EPITHELIUM
 from napari_histoseg.inference.predict import Predictors
 from napari_histoseg.inference.recover import recover_memory
 from napari_histoseg.inference.scoring import malignant_ids
 from napari_histoseg.jobs.lane import Lane
 from napari_histoseg.session import choosing
-from napari_histoseg.session.catalogue import ModelInfo, class_table, has_common_class, model_infos, schema_of
+from napari_histoseg.session.catalogue import class_table
 from napari_histoseg.session.cells import CellMaps
 from napari_histoseg.session.commands import finetune_command, predict_command
 from napari_histoseg.session.estimating import Estimator
+from napari_histoseg.session.model_choice import ModelChoice
 from napari_histoseg.session.retraining import Retrainer, RetrainOutcome, prepare
-from napari_histoseg.session.review import Review
 from napari_histoseg.session.scoring import Scorer, ScoreTask
 from napari_histoseg.session.segmenting import Segmenter, SegmentTask
-from napari_histoseg.session.status import ActiveModel, JobKind
+from napari_histoseg.session.status import JobKind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_histoseg.core.project import Project
     from napari_histoseg.core.revision import Revision
-    from napari_histoseg.core.schema import LabelSchema
     from napari_histoseg.inference.estimate import Estimate
     from napari_histoseg.learning.plan import FineTunePlan
 
 _log = logging.getLogger(__name__)
 
 
-class Session(Review):
+class Session(ModelChoice):
     """What the panels and the commands drive; every signal is emitted on the thread that delivers the lane's queue.
 
     Parameters
@@ -51,8 +48,6 @@ class Session(Review):
         Fine-tune gently, so that a window in the same process stays live.
     """
 
-    model_changed = Signal()
-    """``active`` is another model, other weights or another revision."""
     estimated = Signal()
     """``estimate`` knows more than before."""
     job_changed = Signal(object, reemission="queued")
@@ -67,7 +62,6 @@ class Session(Review):
         self._lane = lane or Lane(recover_memory)
         self._device = device
         self._is_beside_viewer = is_beside_viewer
-        self._active: ActiveModel | None = None
         self._predictors = Predictors()
         self.cells = CellMaps()
         self._estimator = Estimator(
@@ -90,115 +84,14 @@ class Session(Review):
             on_error=self._on_job_error,
         )
 
-    def _after_opening(self, project: Project) -> None:
-        """The model the project remembers, else the one in use, else the first that fits the classes."""
-        try:
-            remembered = choosing.remembered_model(project)
-        except HistosegError as error:
-            remembered = None
-            self.message.emit("warning", f"{error} Another model was chosen meanwhile.")
-        current = self._active if self._active is not None and self._active.revision_id is None else None
-        if remembered is None and current is not None and self._goes_with(project.schema, current):
-            remembered = current
-        self._active = remembered or choosing.fitting_model(project.schema)
-        self.model_changed.emit()
-
-    @staticmethod
-    def _goes_with(schema: LabelSchema, model: ActiveModel) -> bool:
-        return model.spec.task == "regression" or has_common_class(schema, model.weights)
+    def _before_switching(self) -> None:
+        self._segmenter.cancel()
 
     def _before_closing(self) -> None:
         self.cancel("predict")
         self.cancel("finetune")
         self.cells.clear()
         self.scores.clear()
-
-    def _schema_for_new(self) -> LabelSchema:
-        if self._active is None or self._goes_with(EPITHELIUM, self._active):
-            return EPITHELIUM
-        return schema_of(self._active.weights)
-
-    # -- models ----------------------------------------------------------------------------------------------------
-
-    def models(self) -> tuple[ModelInfo, ...]:
-        """Every model that can be chosen."""
-        return model_infos()
-
-    @property
-    def active(self) -> ActiveModel | None:
-        return self._active
-
-    def choose_model(self, model_id: str, weights_name: str | None = None) -> ActiveModel:
-        """Make a model the active one.
-
-        Parameters
-        ----------
-        model_id : str
-        weights_name : str, optional
-            Name of shipped weights, path of a file, ``"random"``, or id of a revision; by default the revision that
-            is active for this model, else the weights used last, else the first shipped ones.
-
-        Raises
-        ------
-        ModelError, WeightsError
-            For names that do not exist and damaged files.
-        InputError
-            When a model of tissue regions shares no class with a project that has edits or was not made automatically.
-        """
-        project = self._project
-        revision_id = None
-        if project is not None and weights_name in (None, *(r.id for r in project.revisions.list(model_id))):
-            revision_id = weights_name or project.revisions.active(model_id)
-        if project is not None and revision_id is not None:
-            model = choosing.revised_model(project.revisions, revision_id)
-        elif weights_name is None:
-            model = choosing.base_in(project, model_id)
-        else:
-            schema = None if project is None else project.schema
-            model = choosing.base_model(model_id, weights_name, schema=schema)
-        if project is not None and self._needs_other_classes(project, model):
-            self._adopt_classes(project, model)
-        self._switch(model)
-        return model
-
-    def _needs_other_classes(self, project: Project, model: ActiveModel) -> bool:
-        """Whether the model can do nothing with the project's classes; cells are found in any project."""
-        if self._goes_with(project.schema, model):
-            return False
-        is_empty = not any(any(self.shares(entry.id).values()) for entry in project.images)
-        return model.spec.task == "semantic" or (self._is_automatic and is_empty)
-
-    def _adopt_classes(self, project: Project, model: ActiveModel) -> None:
-        """Give an automatic project without edits the model's classes, by making it anew; else say why not."""
-        if not self._is_automatic or any(project.edit_count(entry.id) for entry in project.images):
-            class_table(project.schema, model.weights)
-        refs = [self.image_ref(entry.id) for entry in project.images]
-        self._create_automatic(schema_of(model.weights))
-        for ref in refs:
-            self.add_image(ref)
-
-    def _switch(self, model: ActiveModel) -> None:
-        self._segmenter.cancel()
-        self._active = model
-        project = self._project
-        if project is not None and not project.read_only:
-            if project.revisions.active(model.spec.id) != model.revision_id:
-                project.revisions.activate(model.spec.id, model.revision_id)
-            choosing.remember(project, model)
-        self.model_changed.emit()
-
-    @property
-    def draws_classes(self) -> bool:
-        """Whether the active model labels pixels with classes of the open project."""
-        model, project = self._active, self._project
-        if model is None or project is None or model.spec.task == "regression":
-            return False
-        return has_common_class(project.schema, model.weights)
-
-    def _need_active(self) -> ActiveModel:
-        if self._active is None:
-            raise InputError("No model is chosen; choose one first.")
-        return self._active
 
     def estimate(self, image_id: str) -> Estimate | None:
         """Time and memory that running the active model on the whole image will take on this machine.
@@ -210,8 +103,6 @@ class Session(Review):
         if model is None or self._need_project().image(image_id).mpp is None:
             return None
         return self._estimator.of(model, self.image_ref(image_id))
-
-    # -- segmenting ------------------------------------------------------------------------------------------------
 
     def segment(self, image_id: str, visible: Box | None = None) -> None:
         """Start the active model on an image: the visible box first, then the rest. Returns at once.
