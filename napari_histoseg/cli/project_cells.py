@@ -30,7 +30,7 @@ def import_cells(opened: Project, entry: ImageEntry, path: Path, classes: Path |
     class_ids, notes = _class_ids(found, opened.schema)
     cells = opened.cells(entry.id)
     before = len(cells)
-    stay = 0 if verified else int(np.count_nonzero(cells.is_verified(cells.ids)))
+    stay = 0 if verified else len(cells.persons_ids)
     edit = opened.replace_cells(
         entry.id, found.instances, class_ids, tool="import", origin=Origin.IMPORT, verified=verified
     )
@@ -42,7 +42,7 @@ def import_cells(opened: Project, entry: ImageEntry, path: Path, classes: Path |
     told = [f"Brought {brought} cells of '{path}' in for '{entry.name}'{replaced}, {how}."]
     if stay:
         told.append(
-            f"Cells that a person vouched for and that stay: {stay}; "
+            f"Cells that a person placed or vouched for and that stay: {stay}; "
             f"cells of the file that mostly lie on them, left out: {found.count - brought}."
         )
     return [*told, *found.notes, *notes]

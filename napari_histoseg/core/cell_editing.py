@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_histoseg.core import cell_shapes
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_geometry import pixel_counts
-from napari_histoseg.core.cell_patch import NO_CELL, CellPatch, Origin
+from napari_histoseg.core.cell_patch import NO_CELL, NO_POINT, CellPatch, Origin
 from napari_histoseg.core.cell_plane import MOST_AHEAD, Cells
 from napari_histoseg.core.edit import Edit, Kind, Patch
 from napari_histoseg.core.entry import ImageEntry
@@ -78,8 +78,9 @@ class CellEditing(ABC):
         *,
         tool: str,
         classes: Mapping[int, int] | None = None,
-        origin: Origin = Origin.PERSON,
-        verified: bool = True,
+        points: Mapping[int, tuple[float, float] | None] | None = None,
+        origin: Origin | None = Origin.PERSON,
+        verified: bool | None = True,
         author: str | None = None,
     ) -> Edit | None:
         """Change outlines inside a box.
@@ -96,15 +97,19 @@ class CellEditing(ABC):
         classes : mapping of int to int, optional
             Class ids by number, of new cells and of those whose class changes; a new cell without one has an unknown
             class.
-        origin : Origin
-            Who drew the cells whose outline or class changes.
-        verified : bool
-            Whether a person vouches for them.
+        points : mapping of int to (float, float), optional
+            (y, x) in pixels of the image by number, of cells whose point is placed or moved; None takes it away.
+        origin : Origin or None
+            Who drew the cells whose outline, class or point changes. None leaves that, and the score, as they are; a
+            new cell is then a person's.
+        verified : bool or None
+            Whether a person vouches for them. None leaves that as it is; nobody vouches for a new cell then.
         """
         classes = dict(classes or {})
         self._check_classes(classes.values())
         values = self._checked_cells(image_id, box, after, "The region of cells")
-        patch = self.cells(image_id).edit_patch(box, values, classes, origin, verified=verified)
+        places = self._checked_points(image_id, points or {})
+        patch = self.cells(image_id).edit_patch(box, values, classes, places, origin=origin, verified=verified)
         return self._commit(image_id, "edit", tool, patch, author)
 
     def delete_cells(self, image_id: str, ids: ArrayLike, *, author: str | None = None) -> Edit | None:
@@ -126,7 +131,7 @@ class CellEditing(ABC):
         return self.edit_cells(image_id, box, after, tool="merge", author=author)
 
     def split_cell(self, image_id: str, cell_id: int, line: ArrayLike, *, author: str | None = None) -> Edit | None:
-        """Cut a cell along a line; the largest part keeps the number, all keep the class.
+        """Cut a cell along a line; the largest part keeps the number, all keep the class, the point goes where it lies.
 
         Parameters
         ----------
@@ -150,13 +155,14 @@ class CellEditing(ABC):
         tool: str,
         origin: Origin,
         scores: Mapping[int, float] | None = None,
+        points: Mapping[int, tuple[float, float]] | None = None,
         verified: bool = False,
         author: str | None = None,
     ) -> Edit | None:
         """Put the cells of a model run, of points or of a file in the place of those there are.
 
-        Unless the new ones are verified, cells that a person vouched for stay, and a new cell that mostly lies on
-        them is left out.
+        Unless the new ones are verified, cells that a person vouched for or that grew from a person's point stay, and
+        a new cell that mostly lies on them is left out.
 
         Parameters
         ----------
@@ -170,6 +176,8 @@ class CellEditing(ABC):
         origin : Origin
         scores : mapping of int to float, optional
             0 to 1 by number; 1 where absent.
+        points : mapping of int to (float, float), optional
+            (y, x) in pixels of the image by number, of the cells that have a point.
         verified : bool
             Whether a person vouches for all of them.
         """
@@ -180,27 +188,51 @@ class CellEditing(ABC):
         rows = np.full(int(lookup.max(initial=0)) + 1, NO_CELL)
         rows["class_id"][lookup[1:]] = [class_ids.get(number, IGNORE) for number in numbers.tolist()]
         rows["score"][lookup[1:]] = [(scores or {}).get(number, 1.0) for number in numbers.tolist()]
+        places = self._checked_points(image_id, points or {})
+        given = np.array([places.get(number, (NO_POINT, NO_POINT)) for number in numbers.tolist()]).reshape(-1, 2)
+        rows["point_y"][lookup[1:]], rows["point_x"][lookup[1:]] = given.T
         rows["origin"][lookup[1:]], rows["verified"][lookup[1:]] = origin, verified
         if not np.isfinite(rows["score"]).all():
             raise InputError("A cell has a score that is no number; scores lie between 0 and 1.")
         new = _renumbered(values, numbers, lookup)
         if not verified:
-            new, rows = _without_vouched_for(cells, new, rows)
+            new, rows = _beside_persons(cells, new, rows)
         kind: Kind = "import" if origin is Origin.IMPORT else "run"
         return self._commit(image_id, kind, tool, cells.replacement_patch(new, rows), author)
 
     def _split(self, image_id: str, cell_id: int, places: ArrayLike, cut: Any, author: str | None) -> Edit | None:
         cells = self.cells(image_id)
         box = cells.box_around([cell_id])
-        class_id = int(cells.class_of([cell_id])[0])
+        row = cells.rows([cell_id])[0]
         local = np.asarray(places, np.float64).reshape(-1, 2) - (box.y0, box.x0)
         after = cut(cells.instances[box.slices], cell_id, local, cells.next_id)
-        made = range(cells.next_id, int(after.max()) + 1)
-        return self.edit_cells(image_id, box, after, tool="split", classes=dict.fromkeys(made, class_id), author=author)
+        classes = dict.fromkeys(range(cells.next_id, int(after.max()) + 1), int(row["class_id"]))
+        points: dict[int, tuple[float, float] | None] = {}
+        if row["point_y"] != NO_POINT:
+            place = float(row["point_y"]), float(row["point_x"])
+            y, x = np.rint(place).astype(np.int64) - (box.y0, box.x0)
+            if 0 <= y < box.height and 0 <= x < box.width and int(after[y, x]) in classes:
+                points = {cell_id: None, int(after[y, x]): place}
+        return self.edit_cells(image_id, box, after, tool="split", classes=classes, points=points, author=author)
 
     def _check_classes(self, class_ids: Any) -> None:
         for class_id in set(class_ids) - {IGNORE}:
             self.schema.by_id(class_id)
+
+    def _checked_points(
+        self, image_id: str, points: Mapping[int, tuple[float, float] | None]
+    ) -> dict[int, tuple[float, float]]:
+        """The points, with `NO_POINT` for none; ``InputError`` when one does not lie in the image."""
+        entry = self.image(image_id)
+        places = {number: (NO_POINT, NO_POINT) if place is None else place for number, place in points.items()}
+        for number, place in points.items():
+            on_pixel = np.zeros(2) if place is None else np.rint(np.asarray(place, np.float32))
+            if not ((on_pixel >= 0) & (on_pixel < entry.shape)).all():
+                raise InputError(
+                    f"The point of cell {number} at {place} (y, x) does not lie inside '{entry.name}', which is "
+                    f"{entry.shape} px."
+                )
+        return places
 
     def _checked_cells(self, image_id: str, box: Box, after: NDArray[Any], where: str) -> NDArray[np.uint32]:
         """``after`` as uint32, of the size of the box, which lies inside the image."""
@@ -236,12 +268,11 @@ def _renumbered(
     return lookup.astype(np.uint32)[np.searchsorted(np.append(0, numbers), instances)]
 
 
-def _without_vouched_for(
+def _beside_persons(
     cells: Cells, new: NDArray[np.uint32], rows: NDArray[np.void]
 ) -> tuple[NDArray[np.uint32], NDArray[np.void]]:
-    """New cells around those that a person vouched for, and their rows by number."""
-    ids = cells.ids
-    kept = ids[cells.is_verified(ids)]
+    """New cells around those that a person vouched for or placed a point in, and the rows of all by number."""
+    kept = cells.persons_ids
     if not kept.size:
         return new, rows
     count = max(len(rows), cells.next_id)

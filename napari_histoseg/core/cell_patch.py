@@ -14,11 +14,26 @@ from napari_histoseg.core.box import Box
 from napari_histoseg.core.edit import COMPRESSION, pack_mask, unpack_mask
 from napari_histoseg.core.schema import IGNORE
 
-ROW = np.dtype([("class_id", "u1"), ("origin", "u1"), ("verified", "u1"), ("score", "<f4")])
-"""What is known about a cell besides its pixels."""
+ROW = np.dtype(
+    [
+        ("class_id", "u1"),
+        ("origin", "u1"),
+        ("verified", "u1"),
+        ("score", "<f4"),
+        ("point_y", "<f4"),
+        ("point_x", "<f4"),
+    ]
+)
+"""What is known about a cell besides its pixels; the point is that which a person placed in it, in pixels."""
 
-NO_CELL = np.array((IGNORE, 0, 0, 0.0), ROW)
+NO_POINT = -1.0
+"""``point_y`` and ``point_x`` of a cell in which nobody placed a point; no NaN, since rows are compared."""
+
+NO_CELL = np.array((IGNORE, 0, 0, 0.0, NO_POINT, NO_POINT), ROW)
 """The row of a number that no cell has."""
+
+_BYTES = ("class_id", "origin", "verified")
+_POINT = ("point_y", "point_x")
 
 _HEAD = struct.Struct("<6I")
 _SIZES = {1: "<u1", 2: "<u2", 4: "<u4"}
@@ -26,11 +41,12 @@ _CONSTANT = 0x80
 
 
 class Origin(IntEnum):
-    """Who drew the outline of a cell."""
+    """Who drew the outline of a cell: a person by hand, a model, a file, or a program around a person's point."""
 
     PERSON = 0
     MODEL = 1
     IMPORT = 2
+    POINT = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +102,10 @@ class CellPatch:
         )
 
     def encode(self) -> bytes:
-        """Compressed bytes with a checksum; the class of one cell takes about forty."""
+        """Compressed bytes with a checksum; the class of one cell takes about forty.
+
+        Points are written only where a row has one, so that other patches are what the version before points wrote.
+        """
         starts = self._run_starts()
         lengths = np.diff(np.append(starts, self.before.size))
         corners = (self.pixels.y0, self.pixels.x0, self.pixels.y1, self.pixels.x1)
@@ -94,8 +113,11 @@ class CellPatch:
         parts = [_HEAD.pack(*corners, starts.size, self.ids.size), pack_mask(self.mask)]
         parts += [_pack(values) for values in (lengths, self.before[starts], self.after[starts], steps)]
         for rows in (self.before_rows, self.after_rows):
-            parts += [_pack(rows[name]) for name in ("class_id", "origin", "verified")]
-            parts.append(_pack(np.ascontiguousarray(rows["score"]).view("<u4")))
+            parts += [_pack(rows[name]) for name in _BYTES]
+            parts.append(_pack_floats(rows["score"]))
+        sides = (self.before_rows, self.after_rows)
+        if any((rows["point_y"] != NO_POINT).any() for rows in sides):
+            parts += [_pack_floats(rows[name]) for rows in sides for name in _POINT]
         return zlib.compress(b"".join(parts), COMPRESSION)
 
     def _run_starts(self) -> NDArray[np.intp]:
@@ -130,8 +152,13 @@ class CellPatch:
             raise ValueError(f"patch does not fit {box}")
         before, after = (np.repeat(reader.take(run_count), lengths) for _ in range(2))
         ids = np.cumsum(reader.take(row_count), dtype=np.uint32)
-        before_rows, after_rows = (reader.take_rows(row_count) for _ in range(2))
-        reader.finish()
+        before_rows, after_rows = sides = [reader.take_rows(row_count) for _ in range(2)]
+        if not reader.is_at_end:
+            for rows in sides:
+                for name in _POINT:
+                    rows[name] = reader.take_floats(row_count)
+        if not reader.is_at_end:
+            raise ValueError("patch has too many bytes")
         return cls(box, pixels, mask, before, after, ids, before_rows, after_rows)
 
 
@@ -153,16 +180,23 @@ class _Reader:
         self._at = end
         return np.full(count, values[0], np.uint32) if tag & _CONSTANT else values
 
+    def take_floats(self, count: int) -> NDArray[np.float32]:
+        return self.take(count).astype("<u4").view("<f4")
+
     def take_rows(self, count: int) -> NDArray[np.void]:
-        rows = np.zeros(count, ROW)
-        for name in ("class_id", "origin", "verified"):
+        rows = np.full(count, NO_CELL)
+        for name in _BYTES:
             rows[name] = self.take(count)
-        rows["score"] = self.take(count).astype("<u4").view("<f4")
+        rows["score"] = self.take_floats(count)
         return rows
 
-    def finish(self) -> None:
-        if self._at != self._raw.size:
-            raise ValueError("patch has too many bytes")
+    @property
+    def is_at_end(self) -> bool:
+        return self._at == self._raw.size
+
+
+def _pack_floats(values: NDArray[np.float32]) -> bytes:
+    return _pack(np.ascontiguousarray(values).view("<u4"))
 
 
 def _pack(values: NDArray[np.unsignedinteger]) -> bytes:

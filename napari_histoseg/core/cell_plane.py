@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_geometry import CellGeometry, pixel_counts
-from napari_histoseg.core.cell_patch import NO_CELL, ROW, CellPatch, Origin
-from napari_histoseg.core.cells import CellTable
+from napari_histoseg.core.cell_patch import NO_CELL, NO_POINT, ROW, CellPatch, Origin
+from napari_histoseg.core.cells import CellPoints, CellTable
 from napari_histoseg.core.checkpoint import CELLS, Stored, filled
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.planes import Chunked, read_only
@@ -22,12 +22,16 @@ from napari_histoseg.core.planes import Chunked, read_only
 MOST_AHEAD = 1_000_000
 """New cells may leave at most so many numbers unused."""
 
-_NOTED = np.dtype([("id", "<u4"), *((name, ROW[name]) for name in ROW.names or ())])
+_ID = ("id", "<u4")
+_COLUMNS = ("class_id", "origin", "verified", "score")
+_NOTED = np.dtype([_ID, *((name, ROW[name]) for name in _COLUMNS)])
+_POINT = ("point_y", "point_x")
+_NOTED_POINT = np.dtype([_ID, *((name, ROW[name]) for name in _POINT)])
 _COMPRESSION = 1
 
 
 class Cells(Chunked):
-    """Every cell of an image: its pixels, and as its attributes a class, an origin, a person's word and a score.
+    """Every cell of an image: its pixels, and as its attributes a class, an origin, a person's word, a score, a point.
 
     Cells have numbers from 1 on, and a number that a cell has had is never given to another one. Everything is kept
     up to date edit by edit. Looking up is by number, in arrays as long as the highest number ever used.
@@ -58,15 +62,20 @@ class Cells(Chunked):
         if "instances" not in stored.arrays:
             return None
         try:
-            noted = np.frombuffer(zlib.decompress(base64.b64decode(stored.note["table"])), _NOTED)
+            noted = _unpacked(stored.note["table"], _NOTED)
+            # The version before points did not write any.
+            points = _unpacked(stored.note["points"], _NOTED_POINT) if "points" in stored.note else None
             count = int(stored.note["next_id"])
         except (KeyError, TypeError, ValueError, binascii.Error, zlib.error):
             return None
         instances = stored.arrays["instances"]
         largest = max(int(noted["id"].max(initial=0)), int(instances.max(initial=0)))
         rows = np.full(max(count, largest + 1), NO_CELL)
-        for name in ROW.names or ():
+        for name in _COLUMNS:
             rows[name][noted["id"]] = noted[name]
+        if points is not None:
+            for name in _POINT:
+                rows[name][points["id"]] = points[name]
         return cls(instances, rows)
 
     # looking -------------------------------------------------------------------------------------------------------
@@ -116,6 +125,11 @@ class Cells(Chunked):
         """Whether a person vouched for each of those cells: drew it, gave it its class or accepted it."""
         return np.asarray(self._rows["verified"][self._known(ids)], bool)
 
+    @property
+    def persons_ids(self) -> NDArray[np.int64]:
+        """Numbers of the cells that a person vouched for or placed a point in, ascending."""
+        return np.flatnonzero((self._rows["verified"] > 0) | (self._rows["origin"] == Origin.POINT))
+
     def areas_px(self, ids: ArrayLike) -> NDArray[np.int64]:
         """Number of pixels of each of those cells."""
         return np.asarray(self._geometry.area[self._known(ids)])
@@ -131,6 +145,22 @@ class Cells(Chunked):
     def box_around(self, ids: ArrayLike) -> Box:
         """The smallest box around all of those cells; empty when there are none."""
         return self._geometry.box_around(self._known(ids))
+
+    def points(self, box: Box | None = None) -> CellPoints:
+        """The points that a person placed, by default all of them.
+
+        Parameters
+        ----------
+        box : Box, optional
+            Only those that lie on one of its pixels.
+        """
+        ids = np.flatnonzero(self._rows["point_y"] != NO_POINT)
+        y, x = (self._rows[name][ids].astype(np.float64) for name in _POINT)
+        if box is not None:
+            row, column = np.rint(y), np.rint(x)
+            is_inside = (row >= box.y0) & (row < box.y1) & (column >= box.x0) & (column < box.x1)
+            ids, y, x = ids[is_inside], y[is_inside], x[is_inside]
+        return CellPoints(ids, y, x, np.asarray(self._rows["class_id"][ids], np.uint8))
 
     def counts(self) -> dict[int, int]:
         """Number of cells by class id; ``IGNORE`` for those of unknown class."""
@@ -171,7 +201,14 @@ class Cells(Chunked):
         return self._rows_patch(known, rows)
 
     def edit_patch(
-        self, box: Box, after: NDArray[np.uint32], classes: Mapping[int, int], origin: Origin, *, verified: bool
+        self,
+        box: Box,
+        after: NDArray[np.uint32],
+        classes: Mapping[int, int],
+        points: Mapping[int, tuple[float, float]],
+        *,
+        origin: Origin | None,
+        verified: bool | None,
     ) -> CellPatch | None:
         """What setting the numbers of a box (h, w) changes; None when nothing. See `CellEditing.edit_cells`."""
         mask = after != self._instances[box.slices]
@@ -182,15 +219,26 @@ class Cells(Chunked):
         (lost, lost_count), (won, won_count) = (np.unique(part, return_counts=True) for part in (before, values))
         self._check_new(won)
         ids = np.setdiff1d(np.append(lost, won), [0]).astype(np.int64)
-        ids = np.union1d(ids, self._known(np.setdiff1d(np.array(list(classes), np.int64), ids)))
+        named = np.array([*classes, *points], np.int64)
+        ids = np.union1d(ids, self._known(np.setdiff1d(named, ids)))
         area = self._by_number(self._geometry.area, ids, 0)
         for numbers, counts, sign in ((lost, lost_count, -1), (won, won_count, 1)):
             is_cell = numbers > 0
             area[np.searchsorted(ids, numbers[is_cell])] += sign * counts[is_cell]
         rows = self._by_number(self._rows, ids, NO_CELL)
-        rows["origin"], rows["verified"], rows["score"] = origin, verified, 1.0
-        for number, class_id in classes.items():
-            rows["class_id"][np.searchsorted(ids, number)] = class_id
+        numbers = np.array(list(classes), np.int64)
+        place, given = np.searchsorted(ids, numbers), np.array(list(classes.values()), np.uint8)
+        is_new = self._by_number(self._geometry.area, ids, 0) == 0
+        rows["score"][is_new | (origin is not None)] = 1.0
+        rows["score"][place[rows["class_id"][place] != given]] = 1.0
+        rows["class_id"][place] = given
+        if origin is not None:
+            rows["origin"] = origin
+        if verified is not None:
+            rows["verified"] = verified
+        place = np.searchsorted(ids, np.array(list(points), np.int64))
+        for name, values_of in zip(_POINT, np.array(list(points.values()), np.float32).reshape(-1, 2).T, strict=True):
+            rows[name][place] = values_of
         rows[area == 0] = NO_CELL
         return self._patch(pixels, mask, before, values, ids, rows)
 
@@ -244,14 +292,16 @@ class Cells(Chunked):
 
     def note(self) -> dict[str, Any]:
         """The table as JSON; with that it counts as written."""
-        ids = self.ids
-        noted = np.zeros(len(ids), _NOTED)
-        noted["id"] = ids
-        for name in ROW.names or ():
-            noted[name] = self._rows[name][ids]
         self._is_noted = True
-        table = base64.b64encode(zlib.compress(noted.tobytes(), _COMPRESSION)).decode("ascii")
-        return {"next_id": self.next_id, "table": table}
+        table = self._packed(self.ids, _NOTED)
+        return {"next_id": self.next_id, "table": table, "points": self._packed(self.points().ids, _NOTED_POINT)}
+
+    def _packed(self, ids: NDArray[np.int64], columns: np.dtype[np.void]) -> str:
+        """Some columns of the rows of those cells as text, which `_unpacked` reads."""
+        noted = np.zeros(len(ids), columns)
+        for name in columns.names or ():
+            noted[name] = ids if name == "id" else self._rows[name][ids]
+        return base64.b64encode(zlib.compress(noted.tobytes(), _COMPRESSION)).decode("ascii")
 
     def _rows_patch(self, ids: NDArray[np.int64], rows: NDArray[np.void]) -> CellPatch | None:
         nothing = np.zeros(0, np.uint32)
@@ -299,3 +349,7 @@ class Cells(Chunked):
         is_old = ids < self.next_id
         found[is_old] = values[ids[is_old]]
         return found
+
+
+def _unpacked(text: str, columns: np.dtype[np.void]) -> NDArray[np.void]:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), columns)

@@ -38,3 +38,26 @@ class CellTable:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class CellPoints:
+    """Points that a person placed, one in each of some cells; every column has shape (n,).
+
+    Parameters
+    ----------
+    ids : ndarray of int64
+        Numbers of the cells, ascending.
+    y, x : ndarray of float64
+        In pixels of the image, the middle of the first pixel being 0; with the precision of float32.
+    class_ids : ndarray of uint8
+        Of the cells, which are those of the points.
+    """
+
+    ids: NDArray[np.int64]
+    y: NDArray[np.float64]
+    x: NDArray[np.float64]
+    class_ids: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.ids)

@@ -21,8 +21,9 @@ from napari_histoseg.core.cell_patch import CellPatch
 from napari_histoseg.core.edit import Edit, Kind, Patch, Record
 from napari_histoseg.core.errors import ProjectError
 
-JOURNAL_VERSION = 2
-"""1: strokes. 2: also cells; ``edits.cells`` is the number of cells that an edit is about, NULL for a stroke."""
+JOURNAL_VERSION = 3
+"""1: strokes. 2: also cells; ``edits.cells`` is the number of cells that an edit is about, NULL for a stroke. 3: cells
+may have points, which stand at the end of a patch."""
 
 _TABLES = """
 CREATE TABLE images (id TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID;
@@ -36,7 +37,7 @@ CREATE TABLE runs (
     y0 INTEGER, x0 INTEGER, y1 INTEGER, x1 INTEGER, started_at REAL NOT NULL, ended_at REAL, state TEXT NOT NULL);
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-_MIGRATION = "BEGIN;ALTER TABLE edits ADD COLUMN cells INTEGER;PRAGMA user_version=2;COMMIT;"
+_MIGRATIONS = {1: "ALTER TABLE edits ADD COLUMN cells INTEGER;", 2: ""}
 _RECORD_COLUMNS = "seq, image_id, at, author, tool, kind, y0, x0, y1, x1, changed, target, checksum"
 
 
@@ -117,8 +118,9 @@ class Journal:
         report = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if report != "ok":
             raise sqlite3.DatabaseError(f"database disk image is malformed: {report}")
-        if version == 1 and not self._read_only:
-            self._db.executescript(_MIGRATION)
+        if 0 < version < JOURNAL_VERSION and not self._read_only:
+            steps = "".join(_MIGRATIONS[old] for old in range(version, JOURNAL_VERSION))
+            self._db.executescript(f"BEGIN;{steps}PRAGMA user_version={JOURNAL_VERSION};COMMIT;")
         self._cells_column = "NULL" if version == 1 and self._read_only else "cells"
 
     def close(self) -> None:

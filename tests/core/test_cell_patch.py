@@ -11,6 +11,8 @@ from hypothesis.extra import numpy as hnp
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import NO_CELL, ROW, CellPatch
 
+OF_VERSION_2 = "785e6360c0044c40214646462666064d10d5c8d8c8c0c2c0d0600714b66f640672195b805c7b003f370508"
+
 numbers = st.sampled_from([0, 1, 255, 256, 65_535, 65_536, 4_000_000_000]) | st.integers(0, 2**32 - 1)
 
 
@@ -20,6 +22,12 @@ def rows(draw: st.DrawFn, count: int) -> np.ndarray:
     for name in ("class_id", "origin", "verified"):
         made[name] = draw(hnp.arrays(np.uint8, count))
     made["score"] = draw(hnp.arrays(np.float32, count, elements=st.floats(0, 1, width=32)))
+    if draw(st.booleans()):
+        has_point = draw(hnp.arrays(bool, count))
+        for name in ("point_y", "point_x"):
+            made[name][has_point] = draw(hnp.arrays(np.float32, count, elements=st.floats(-0.5, 9999, width=32)))[
+                has_point
+            ]
     return made
 
 
@@ -75,8 +83,20 @@ def test_a_patch_of_another_box_is_refused() -> None:
 
 
 def test_the_class_of_one_cell_takes_few_bytes() -> None:
-    before, after = np.full(1, NO_CELL), np.array([(3, 1, 1, 0.25)], ROW)
+    before, after = np.full(1, NO_CELL), np.array([(3, 1, 1, 0.25, -1, -1)], ROW)
     nothing = np.zeros(0, np.uint32)
     ids = np.array([19_999], np.uint32)
     patch = CellPatch(Box(9, 9, 20, 20), Box(0, 0, 0, 0), np.zeros((0, 0), bool), nothing, nothing, ids, before, after)
     assert len(patch.encode()) < 80
+
+
+def test_a_patch_without_points_is_what_the_version_before_points_wrote() -> None:
+    """Bytes that version 2 of the journal wrote for the class of cells 3 and 300."""
+    before = np.array([(1, 1, 0, 0.25, -1, -1), (2, 1, 0, 0.5, -1, -1)], ROW)
+    after = np.array([(3, 1, 1, 1, -1, -1), (3, 1, 1, 1, -1, -1)], ROW)
+    nothing = np.zeros(0, np.uint32)
+    ids = np.array([3, 300], np.uint32)
+    box = Box(9, 9, 20, 20)
+    patch = CellPatch(box, Box(0, 0, 0, 0), np.zeros((0, 0), bool), nothing, nothing, ids, before, after)
+    assert patch.encode().hex() == OF_VERSION_2
+    assert_equal(CellPatch.decode(bytes.fromhex(OF_VERSION_2), box), patch)

@@ -216,7 +216,7 @@ def test_an_older_project_is_read_without_being_touched(old: Path) -> None:
 def test_an_older_project_goes_on_as_it_was_and_takes_cells(old: Path) -> None:
     with Project.open(old) as project:
         image_id = check_old(project)
-        assert version_of(old) == JOURNAL_VERSION == 2
+        assert version_of(old) == JOURNAL_VERSION == 3
         for _ in range(2):
             assert project.undo(image_id) is not None
         assert not project.planes(image_id).state.any()
@@ -239,7 +239,7 @@ def test_an_older_project_with_a_damaged_journal(old: Path) -> None:
         assert any("damaged" in note for note in project.notes)
         image_id = project.images[0].id
         assert int((project.planes(image_id).labels == 2).sum()) == 170
-        assert version_of(old) == 2
+        assert version_of(old) == JOURNAL_VERSION
 
 
 def test_a_move_to_the_new_version_that_was_cut_short_is_made_again(old: Path) -> None:
