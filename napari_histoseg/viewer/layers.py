@@ -14,7 +14,7 @@ from napari_histoseg.core.schema import IGNORE, LabelSchema
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Points
     from napari.utils.colormaps import DirectLabelColormap
 
 MAX_SIDE_PX = 8192
@@ -145,6 +145,20 @@ def add_cells_layer(viewer: ViewerModel, labels: Labels, instances: NDArray[np.i
     layer.editable = False
     viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(labels) + 1)
     return layer
+
+
+def add_points_layer(viewer: ViewerModel, source: Image, side_px: float, *, name: str) -> Points:
+    """An empty layer of points above all others, in the same place of the world as an image."""
+    return viewer.add_points(
+        np.empty((0, 2)),
+        name=name,
+        size=side_px,
+        border_width=0.12,
+        border_color="black",
+        face_color="white",
+        metadata={METADATA: {"shows": "points"}},
+        **_place_of(source),
+    )
 
 
 def class_colormap(schema: LabelSchema, hidden: Collection[int] = ()) -> DirectLabelColormap:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_histoseg.core.schema import LabelSchema
+from napari_histoseg.viewer.layers import METADATA
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -116,13 +117,17 @@ class Tools:
             self._layer.brush_size = self.brush_size
 
     def set_class(self, class_id: int) -> None:
-        """Choose the class to paint; from the eraser or from moving the hand goes to the brush."""
+        """Choose the class to paint; from the eraser or from moving the hand goes to the brush, not from points."""
         self.class_id = class_id
         if self._layer is not None:
             self._layer.selected_label = class_id
-            if self.tool in ("eraser", "pick", "move"):
+            if self.tool in ("eraser", "pick", "move") and not self._places_points():
                 self.set_tool("brush")
         self.changed.emit()
+
+    def _places_points(self) -> bool:
+        active = self._viewer.layers.selection.active
+        return active is not None and active.metadata.get(METADATA, {}).get("shows") == "points"
 
     def _on_layer_changed(self) -> None:
         layer, schema = self._layer, self._schema
