@@ -66,11 +66,21 @@ def haematoxylin(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     ndarray of float32, shape (...)
         Optical density of the stain; about 0 on glass, 0.5 to 3 in nuclei.
     """
+    return _unmixed(pixels, 0)
+
+
+def haematoxylin_and_eosin(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Amounts of both stains by the same fixed colours, each as `haematoxylin` gives it."""
+    return _unmixed(pixels, 0), _unmixed(pixels, 1)
+
+
+def _unmixed(pixels: NDArray[np.uint8], stain: int) -> NDArray[np.float32]:
+    """Amount of one of the `RUIFROK` stains."""
     vectors = np.array(RUIFROK)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     unmix = np.linalg.inv(vectors).astype(np.float32)
     density = optical_density(np.arange(256, dtype=np.uint8))
-    red, green, blue = ((density * share)[pixels[..., k]] for k, share in enumerate(unmix[:, 0]))
+    red, green, blue = ((density * share)[pixels[..., k]] for k, share in enumerate(unmix[:, stain]))
     return np.asarray(red + green + blue, np.float32)
 
 
