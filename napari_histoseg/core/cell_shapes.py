@@ -62,7 +62,7 @@ def split_by_line(
     from scipy import ndimage
 
     cell = instances == cell_id
-    parts, count = ndimage.label(cell & ~_drawn(line, cell.shape))
+    parts, count = ndimage.label(cell & ~line_mask(line, cell.shape))
     pieces, _ = ndimage.label(cell)
     piece_of = np.zeros(count + 1, np.int64)
     piece_of[parts[cell]] = pieces[cell]
@@ -127,7 +127,7 @@ def _numbered(
     return after
 
 
-def _drawn(line: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+def line_mask(line: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """The pixels that a line touches, half a pixel apart, so that nothing leaks through it by a side."""
     mask = np.zeros(shape, bool)
     for start, end in itertools.pairwise(line):

@@ -103,7 +103,7 @@ class ModelChoice(Review):
 
     def _adopt_classes(self, project: Project, model: ActiveModel) -> None:
         """Give an automatic project without edits the model's classes, by making it anew; else say why not."""
-        if not self._is_automatic or any(project.edit_count(entry.id) for entry in project.images):
+        if not self._is_automatic or any(record.kind != "run" for record in project.history()[0]):
             class_table(project.schema, model.weights)
         refs = [self.image_ref(entry.id) for entry in project.images]
         self._create_automatic(schema_of(model.weights))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_histoseg.core.box import Box
+from napari_histoseg.core.cell_patch import CellPatch
 from napari_histoseg.core.errors import ProjectError, ProjectLockedError
 from napari_histoseg.core.image import ImageRef
 from napari_histoseg.core.project import Project
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
     from napari_histoseg.core.entry import ImageEntry
     from napari_histoseg.core.planes import Planes
     from napari_histoseg.core.schema import LabelSchema
+    from napari_histoseg.session.cells import CellWork
 
 _REFERENCE = "reference"
 
 
 class Review:
     """At most one open project, its images, and every change a person makes to their labels."""
+
+    cells: CellWork
+    """What a person does to the cells of the images."""
 
     project_changed = Signal()
     """A project was opened, created or closed."""
@@ -152,7 +157,7 @@ class Review:
         self._use(Project.create(self.default_project_path(), schema))
         self._is_automatic = True
 
-    def _need_project(self) -> Project:
+    def need_project(self) -> Project:
         if self._project is None:
             raise ProjectError("No project is open; open an image or a project first.")
         return self._project
@@ -205,7 +210,7 @@ class Review:
         """
         if self._project is None:
             self._continue_or_create(ref)
-        project = self._need_project()
+        project = self.need_project()
         entry = project.add_image(ref)
         if self._is_automatic:
             places.remember_image(ref.content_id, project.path)
@@ -233,15 +238,15 @@ class Review:
         ProjectError
             When the file is gone or holds other pixels now.
         """
-        return self._need_project().image_ref(image_id, open_image)
+        return self.need_project().image_ref(image_id, open_image)
 
     def set_mpp(self, image_id: str, mpp: float) -> None:
         """Remember the µm per pixel of an image; ``InputError`` when it is no microscope's."""
-        self._need_project().set_mpp(image_id, mpp)
+        self.need_project().set_mpp(image_id, mpp)
 
     def set_visible(self, image_id: str, box: Box) -> None:
         """Remember what is on screen; runs start there."""
-        self._visible[image_id] = box.clip(self._need_project().image(image_id).shape)
+        self._visible[image_id] = box.clip(self.need_project().image(image_id).shape)
         self._last_image_id = image_id
 
     # -- labels ----------------------------------------------------------------------------------------------------
@@ -258,51 +263,57 @@ class Review:
 
     def record(self, image_id: str, tool: str, box: Box, after: NDArray[np.uint8]) -> Edit | None:
         """Commit what a person painted: ``after`` is the displayed labels of ``box``; None when nothing changed."""
-        edit = self._need_project().record(image_id, tool=tool, box=box, after=after)
+        edit = self.need_project().record(image_id, tool=tool, box=box, after=after)
         if edit is not None:
             self.edited.emit(edit)
         return edit
 
     def accept(self, image_id: str, box: Box) -> Edit | None:
         """Verify the unreviewed pixels of a box as they are shown; None when there are none."""
-        edit = self._need_project().accept(image_id, box)
+        edit = self.need_project().accept(image_id, box)
         if edit is not None:
             self.edited.emit(edit)
         return edit
 
     def undo(self, image_id: str) -> Edit | None:
-        return self._step(image_id, self._need_project().undo)
+        return self._step(image_id, self.need_project().undo)
 
     def redo(self, image_id: str) -> Edit | None:
-        return self._step(image_id, self._need_project().redo)
+        return self._step(image_id, self.need_project().redo)
 
     def _step(self, image_id: str, step: Callable[[str], Edit | None]) -> Edit | None:
         edit = step(image_id)
         if edit is not None:
-            self.labels_changed.emit(image_id, edit.box)
-            self.edited.emit(edit)
+            self.tell(edit)
         return edit
+
+    def tell(self, edit: Edit) -> None:
+        """Let everybody know of a committed edit that did not come from the layer that shows it."""
+        if isinstance(edit.patch, CellPatch):
+            self.cells.changed.emit(edit.image_id, edit.box)
+        else:
+            self.labels_changed.emit(edit.image_id, edit.box)
+        self.edited.emit(edit)
 
     def import_labels(self, image_id: str, labels: NDArray[np.uint8], *, verified: bool) -> Edit | None:
         """Bring in a whole label array of the project's schema, as verified truth or as a proposal."""
-        edit = self._need_project().import_labels(image_id, labels, verified=verified)
+        edit = self.need_project().import_labels(image_id, labels, verified=verified)
         if edit is not None:
-            self.labels_changed.emit(image_id, edit.box)
-            self.edited.emit(edit)
+            self.tell(edit)
         elif not verified:
             self.labels_changed.emit(image_id, Box.of_shape(labels.shape))
         return edit
 
     def counts(self, image_id: str) -> dict[int, int]:
         """Pixels that a person vouched for, by class id."""
-        return self._need_project().counts(image_id)
+        return self.need_project().counts(image_id)
 
     def shares(self, image_id: str) -> dict[int, float]:
         """Share of the labelled area by class id, 0 to 1."""
-        return self._need_project().class_shares(image_id)
+        return self.need_project().class_shares(image_id)
 
     def _planes(self, image_id: str) -> Planes:
-        project = self._need_project()
+        project = self.need_project()
         planes = project.planes(image_id)
         self._tell_notes(project)
         return planes

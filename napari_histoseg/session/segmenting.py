@@ -12,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
+from napari_histoseg.core.cell_patch import Origin
 from napari_histoseg.core.errors import HistosegError
 from napari_histoseg.core.image import ImageRef
+from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.inference.cell_finding import ModelCells, find_cells
 from napari_histoseg.inference.predict import PredictRequest, predict
 from napari_histoseg.jobs.lane import Priority
-from napari_histoseg.session.cells import Cells, find_cells
 from napari_histoseg.session.status import ActiveModel, Clock, JobState, JobStatus
 
 if TYPE_CHECKING:
+    from napari_histoseg.core.edit import Edit
     from napari_histoseg.core.project import Project
     from napari_histoseg.inference.predict import Predictors
     from napari_histoseg.jobs.job import Progress
@@ -33,7 +36,7 @@ class SegmentTask:
     Parameters
     ----------
     project : Project
-        Receives the proposals.
+        Receives the proposals and the cells.
     image_id : str
     image : ImageRef
         With known µm per pixel.
@@ -70,7 +73,7 @@ class Segmenter:
         *,
         on_status: Callable[[JobStatus], None],
         on_labels: Callable[[str, Box], None],
-        on_cells: Callable[[str, Cells], None],
+        on_cells: Callable[[Edit], None],
         on_error: Callable[[Exception], None],
     ) -> None:
         self._lane = lane
@@ -166,8 +169,10 @@ class Segmenter:
         run = self._run
         if run is None:
             return
-        if isinstance(result, Cells):
-            self._on_cells(run.task.image_id, result)
+        if isinstance(result, ModelCells):
+            edit = _kept(run.task, result)
+            if edit is not None:
+                self._on_cells(edit)
         if run.phases:
             run.clock = Clock()
             self._submit()
@@ -215,6 +220,20 @@ class _Run:
         self.ticket: Ticket | None = None
         self.done = 0
         self.total = 0
+
+
+def _kept(task: SegmentTask, found: ModelCells) -> Edit | None:
+    """Put what a model found into the project, beside the cells that a person vouched for."""
+    table = np.full(256, IGNORE, np.uint8) if task.table is None else task.table
+    numbers = range(1, len(found.values) + 1)
+    return task.project.replace_cells(
+        task.image_id,
+        found.instances,
+        dict(zip(numbers, table[found.values].tolist(), strict=True)),
+        tool=task.model.spec.title,
+        origin=Origin.MODEL,
+        scores=dict(zip(numbers, found.scores.tolist(), strict=True)),
+    )
 
 
 def _phases(task: SegmentTask) -> list[tuple[tuple[Box, ...], Priority]]:

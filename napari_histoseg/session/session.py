@@ -16,14 +16,14 @@ from napari_histoseg.inference.scoring import malignant_ids
 from napari_histoseg.jobs.lane import Lane
 from napari_histoseg.session import choosing
 from napari_histoseg.session.catalogue import class_table
-from napari_histoseg.session.cells import CellMaps
+from napari_histoseg.session.cells import CellWork
 from napari_histoseg.session.commands import finetune_command, predict_command
 from napari_histoseg.session.estimating import Estimator
 from napari_histoseg.session.model_choice import ModelChoice
 from napari_histoseg.session.retraining import Retrainer, RetrainOutcome, prepare
 from napari_histoseg.session.scoring import Scorer, ScoreTask
 from napari_histoseg.session.segmenting import Segmenter, SegmentTask
-from napari_histoseg.session.status import JobKind
+from napari_histoseg.session.status import JobKind, Runner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,7 @@ class Session(ModelChoice):
         self._device = device
         self._is_beside_viewer = is_beside_viewer
         self._predictors = Predictors()
-        self.cells = CellMaps()
+        self.cells = CellWork(self)
         self._estimator = Estimator(
             self._lane, self._predictors, device, on_known=self.estimated.emit, on_error=self._on_job_error
         )
@@ -72,7 +72,7 @@ class Session(ModelChoice):
             self._predictors,
             on_status=self.job_changed.emit,
             on_labels=self.labels_changed.emit,
-            on_cells=self.cells.keep,
+            on_cells=self.tell,
             on_error=self._on_job_error,
         )
         self.scores = Scorer(self._lane, self._predictors, on_status=self.job_changed.emit, on_error=self._on_job_error)
@@ -84,13 +84,18 @@ class Session(ModelChoice):
             on_error=self._on_job_error,
         )
 
+        self._runners: dict[JobKind, Runner] = {
+            "predict": self._segmenter,
+            "finetune": self._retrainer,
+            "score": self.scores,
+        }
+
     def _before_switching(self) -> None:
         self._segmenter.cancel()
 
     def _before_closing(self) -> None:
-        self.cancel("predict")
-        self.cancel("finetune")
-        self.cells.clear()
+        for runner in self._runners.values():
+            runner.cancel()
         self.scores.clear()
 
     def estimate(self, image_id: str) -> Estimate | None:
@@ -100,7 +105,7 @@ class Session(ModelChoice):
         and timed in the background, which starts now and ends with ``estimated``.
         """
         model = self._active
-        if model is None or self._need_project().image(image_id).mpp is None:
+        if model is None or self.need_project().image(image_id).mpp is None:
             return None
         return self._estimator.of(model, self.image_ref(image_id))
 
@@ -131,7 +136,7 @@ class Session(ModelChoice):
         model = self._need_active()
         if model.spec.task != "regression":
             raise InputError(f"{model.spec.title} draws labels and gives no score; choose a model for cellularity.")
-        if self._need_project().image(image_id).mpp is None:
+        if self.need_project().image(image_id).mpp is None:
             raise InputError("The µm per pixel of the image is not known; set it first, then score.")
         self.scores.start(self._score_task(image_id, () if box is None else (box,)))
 
@@ -142,12 +147,12 @@ class Session(ModelChoice):
             self.scores.derive(replace(self._score_task(image_id, ()), model=scores.model))
 
     def _score_task(self, image_id: str, boxes: tuple[Box, ...]) -> ScoreTask:
-        project, model, image = self._need_project(), self._need_active(), self.image_ref(image_id)
+        project, model, image = self.need_project(), self._need_active(), self.image_ref(image_id)
         malignant = malignant_ids(project.schema.classes)
         return ScoreTask(image_id, image, model, boxes, self.displayed(image_id), malignant, self._device)
 
     def _segment_task(self, image_id: str) -> SegmentTask:
-        project, model = self._need_project(), self._need_active()
+        project, model = self.need_project(), self._need_active()
         if model.spec.task == "regression":
             raise InputError(f"{model.spec.title} gives a score and draws no labels; use the Cellularity panel.")
         image = self.image_ref(image_id)
@@ -159,7 +164,7 @@ class Session(ModelChoice):
 
     def _segment_again(self) -> None:
         """Segment every image that has been segmented, the one on screen first."""
-        project = self._need_project()
+        project = self.need_project()
         done = dict.fromkeys(run.image_id for run in reversed(project.runs()) if run.model != "import")
         tasks = []
         for image_id in sorted(done, key=lambda image_id: image_id != self._last_image_id):
@@ -171,15 +176,10 @@ class Session(ModelChoice):
 
     def cancel(self, kind: JobKind) -> None:
         """Stop a run; finished tiles and fields stay, a fine-tuning leaves no revision."""
-        self._runner(kind).cancel()
+        self._runners[kind].cancel()
 
     def is_running(self, kind: JobKind) -> bool:
-        return self._runner(kind).is_running
-
-    def _runner(self, kind: JobKind) -> Segmenter | Retrainer | Scorer:
-        runners: dict[JobKind, Segmenter | Retrainer | Scorer]
-        runners = {"predict": self._segmenter, "finetune": self._retrainer, "score": self.scores}
-        return runners[kind]
+        return self._runners[kind].is_running
 
     # -- retraining ------------------------------------------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class Session(ModelChoice):
 
         if self.is_running("finetune"):
             raise InputError("A retrain is running; wait for it or cancel it first.")
-        project = self._need_project()
+        project = self.need_project()
         if project.read_only:
             raise ProjectError("The project is open for reading only, so no new revision can be kept in it.")
         self._retrainer.start(
@@ -225,7 +225,7 @@ class Session(ModelChoice):
 
     def _take_over(self, revision: Revision) -> None:
         """Use a promoted revision, unless the person has turned elsewhere meanwhile."""
-        project = self._need_project()
+        project = self.need_project()
         if revision.verdict != "promoted":
             self.message.emit("warning", revision.reason)
         elif (project.revisions.active(revision.model_id) or revision.parent) != revision.parent:
@@ -250,7 +250,7 @@ class Session(ModelChoice):
         ProjectError, WeightsError
             When the revision does not exist or is damaged; the active model stays.
         """
-        project, active = self._need_project(), self._need_active()
+        project, active = self.need_project(), self._need_active()
         if revision_id is None:
             self._switch(choosing.base_in(project, active.spec.id))
         else:
@@ -259,7 +259,7 @@ class Session(ModelChoice):
 
     def rollback(self) -> None:
         """Go back to the parent of the active revision; ``InputError`` when none is active."""
-        project, active = self._need_project(), self._need_active()
+        project, active = self.need_project(), self._need_active()
         if active.revision_id is None:
             raise InputError("There is nothing to roll back: the model's own weights are in use.")
         parent = project.revisions.get(active.revision_id).parent
@@ -269,7 +269,7 @@ class Session(ModelChoice):
 
     def command(self, kind: JobKind) -> str:
         """The shell command that does what the button does; ``InputError`` when nothing is open."""
-        project, model = self._need_project(), self._need_active()
+        project, model = self.need_project(), self._need_active()
         if kind == "finetune":
             return finetune_command(project, model, self.reference)
         image_id = self._last_image_id or next((entry.id for entry in project.images), None)

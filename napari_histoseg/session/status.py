@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from napari_histoseg.models.spec import ModelSpec
     from napari_histoseg.models.weights import Weights
 
-JobKind = Literal["predict", "finetune", "score"]
+JobKind = Literal["predict", "finetune", "score", "points", "features", "repaint"]
 JobState = Literal["queued", "running", "done", "cancelled", "failed"]
 
 
@@ -20,12 +20,12 @@ class JobStatus:
 
     Parameters
     ----------
-    kind : {"predict", "finetune", "score"}
+    kind : {"predict", "finetune", "score", "points", "features", "repaint"}
     state : {"queued", "running", "done", "cancelled", "failed"}
     image_id : str or None
-        The image that is segmented or scored; None for fine-tuning.
+        The image that is worked on; None for fine-tuning.
     done, total : int
-        Tiles, steps or fields; ``total`` 0 means not known yet.
+        Tiles, steps, fields or cells; ``total`` 0 means not known yet.
     message : str
         What is being done, or why it ended, for the person.
     eta_s : float or None
@@ -43,6 +43,16 @@ class JobStatus:
     @property
     def is_over(self) -> bool:
         return self.state in ("done", "cancelled", "failed")
+
+
+class Runner(Protocol):
+    """Runs one kind of job, at most one at a time."""
+
+    @property
+    def is_running(self) -> bool: ...
+
+    def cancel(self) -> None:
+        """Stop what runs, if anything does."""
 
 
 @dataclass(frozen=True)

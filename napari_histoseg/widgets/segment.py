@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QComboBox, QDoubleSpinBox, QFormLayout, QHBoxLayout, QPushButton, QSizePolicy
 
-from napari_histoseg.session import Cells, JobStatus, ModelInfo, Session
+from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.session import JobStatus, ModelInfo, Session
 from napari_histoseg.widgets.parts.attention import highlight
 from napari_histoseg.widgets.parts.model_card import ModelCard
 from napari_histoseg.widgets.parts.model_combo import ModelCombo
@@ -229,8 +231,10 @@ class SegmentPanel(Panel):
 
     def _found_text(self) -> str:
         image_id, project = self._view.images.current, self._session.project
-        cells = None if image_id is None else self._session.cells.of(image_id)
-        return "" if cells is None or project is None else cells_sentence(cells, project.schema)
+        if image_id is None or project is None:
+            return ""
+        counts = self._session.cells.of(image_id).counts()
+        return cells_sentence(counts, project.schema) if counts else ""
 
     def _has_hidden_labels(self) -> bool:
         image_id = self._view.images.current
@@ -258,17 +262,13 @@ class SegmentPanel(Panel):
         self._show_card()
 
 
-def cells_sentence(cells: Cells, schema: LabelSchema) -> str:
-    """How many cells there are of each class, and which classes the project's labels cannot show."""
-    kinds = cells.counts[0][0].name
-    if len(cells.counts) > 1:
-        kinds = ", ".join(f"{number:,} {c.name}".replace(",", " ") for c, number in cells.counts)
-    told = f"<b>{cells.count:,}</b> cells found".replace(",", " ") + f" ({html.escape(kinds)})."
-    own = {c.name.casefold() for c in schema.classes}
-    foreign = [c.name for c, _ in cells.counts if c.name.casefold() not in own]
-    if foreign:
-        names = ", ".join(f"'{html.escape(name)}'" for name in foreign)
-        told += f" This project has no class {names}, so they are outlined and the labels stay as they are."
+def cells_sentence(counts: Mapping[int, int], schema: LabelSchema) -> str:
+    """How many cells there are, by class id, and why the labels do not show them where no class is known."""
+    names = {c.id: c.name for c in schema.classes} | {IGNORE: "without a class"}
+    kinds = ", ".join(f"{number:,} {names[k]}".replace(",", " ") for k, number in sorted(counts.items()))
+    told = f"<b>{sum(counts.values()):,}</b> cells".replace(",", " ") + f" ({html.escape(kinds)})."
+    if set(counts) == {IGNORE}:
+        told += " The project has no class for them, so they are outlined and the labels stay as they are."
     return told
 
 

@@ -348,10 +348,10 @@ def test_cells_are_outlined_and_counted_beside_the_labels(bench: Any, qtbot: Any
     bench.session.set_mpp(bench.bridge.images.current, 0.5)
     bench.session.choose_model("haematoxylin_watershed")
     segment = panel(bench, "Segment")
-    assert "cells found" not in words(segment)
+    assert "</b> cells" not in words(segment)
     QTest.mouseClick(button(segment, "Segment"), Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not bench.session.is_running("predict"), timeout=60_000)
-    assert "<b>3</b> cells found (nucleus)." in words(segment)
+    assert "<b>3</b> cells (nucleus)." in words(segment)
     outlines, labels = bench.viewer.layers["nuclei – cells"], bench.bridge.tools.layer
     assert outlines.contour > 0 and not outlines.editable
     assert len(np.unique(outlines.data)) == 4
@@ -361,7 +361,7 @@ def test_cells_are_outlined_and_counted_beside_the_labels(bench: Any, qtbot: Any
     bench.session.choose_model("unet")  # another project with the regions' classes: its layers come, the old ones go
     bench.bridge.segment()
     qtbot.waitUntil(lambda: not bench.session.is_running("predict"), timeout=60_000)
-    assert "cells found" not in words(segment)
+    assert "</b> cells" not in words(segment)
     assert "nuclei – cells" not in bench.viewer.layers
     bench.session.choose_model("haematoxylin_watershed")  # now with labels of regions, which stay
     before = bench.bridge.tools.layer.data.copy()

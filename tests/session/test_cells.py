@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from skimage.draw import disk
 
+from napari_histoseg.core.box import Box
+from napari_histoseg.core.cell_patch import Origin
 from napari_histoseg.core.image import ImageRef, image_from_array
+from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.inference.instances import instances_from_probabilities
 from napari_histoseg.inference.predict import PredictRequest, predict
 from napari_histoseg.jobs.job import run_job
@@ -32,21 +35,21 @@ def wait(session: Session) -> None:
 
 
 def test_cells_are_found_on_the_first_day_and_their_classes_drawn(session: Session) -> None:
-    heard: list[str] = []
-    session.cells.changed.connect(heard.append)
+    heard: list[tuple[str, Box]] = []
+    session.cells.changed.connect(lambda image_id, box: heard.append((image_id, box)))
     session.choose_model(WATERSHED)
     image_id = session.add_image(nuclei()).id
-    assert session.cells.of(image_id) is None
+    assert len(session.cells.of(image_id)) == 0
     session.segment(image_id)
     wait(session)
     cells = session.cells.of(image_id)
-    assert cells is not None and heard == [image_id]
-    assert cells.count == len(MIDDLES) == len(np.unique(cells.instances)) - 1
-    assert [c.name for c, _ in cells.counts] == ["nucleus"]
+    assert heard == [(image_id, cells.box_around(cells.ids))]
+    assert len(cells) == len(MIDDLES) == len(np.unique(cells.instances)) - 1
     assert len({int(cells.instances[middle]) for middle in MIDDLES} - {0}) == len(MIDDLES)
     labels = session.displayed(image_id)
     nucleus = session.project.schema.by_name("nucleus").id
     assert all(labels[middle] == nucleus for middle in MIDDLES)
+    assert cells.counts() == {nucleus: len(MIDDLES)}
     assert session.draws_classes
 
 
@@ -73,7 +76,7 @@ def test_in_a_project_of_regions_the_labels_stay(session: Session, tiny_weights:
     session.segment(image_id)
     wait(session)
     np.testing.assert_array_equal(session.displayed(image_id), before)
-    assert session.cells.of(image_id).count == len(MIDDLES)
+    assert session.cells.of(image_id).counts() == {IGNORE: len(MIDDLES)}
     assert session.project.path == tmp_path / "regions.histoseg"
 
 
@@ -87,13 +90,38 @@ def test_an_automatic_project_with_labels_is_not_given_up_for_cells(session: Ses
     assert session.project is project
 
 
-def test_closing_the_project_forgets_the_cells(session: Session) -> None:
+def test_found_cells_are_in_the_project_when_it_is_opened_again(session: Session, tmp_path: Path) -> None:
     session.choose_model(WATERSHED)
     image_id = session.add_image(nuclei()).id
     session.segment(image_id)
     wait(session)
+    path, before = session.project.path, session.cells.of(image_id).instances.copy()
     session.close_project()
-    assert session.cells.of(image_id) is None
+    session.open_project(path)
+    cells = session.cells.of(image_id)
+    np.testing.assert_array_equal(cells.instances, before)
+    assert set(cells.origin_of(cells.ids)) == {Origin.MODEL} and not cells.is_verified(cells.ids).any()
+    assert (cells.rows(cells.ids)["score"] > 0.3).all()
+
+
+def test_a_run_is_one_step_and_leaves_vouched_for_cells_alone(session: Session) -> None:
+    session.choose_model(WATERSHED)
+    image_id = session.add_image(nuclei()).id
+    session.segment(image_id)
+    wait(session)
+    cells, nucleus = session.cells.of(image_id), session.project.schema.by_name("nucleus").id
+    mine = session.cells.at(image_id, *MIDDLES[0])
+    session.cells.set_class(image_id, [mine], IGNORE)
+    session.segment(image_id)
+    wait(session)
+    assert cells.class_of([mine]) == [IGNORE]
+    assert cells.counts() == {nucleus: len(MIDDLES) - 1, IGNORE: 1}
+    heard: list[str] = []
+    session.cells.changed.connect(lambda image_id, _box: heard.append(image_id))
+    session.labels_changed.connect(lambda *_: heard.append("labels"))
+    for _ in range(3):
+        session.undo(image_id)
+    assert len(cells) == 0 and heard == [image_id] * 3
 
 
 def test_cancelling_keeps_no_half_of_the_cells(session: Session) -> None:
@@ -102,7 +130,7 @@ def test_cancelling_keeps_no_half_of_the_cells(session: Session) -> None:
     session.segment(image_id)
     session.cancel("predict")
     wait(session)
-    assert session.cells.of(image_id) is None
+    assert len(session.cells.of(image_id)) == 0
 
 
 def test_the_starter_stays_the_default_beside_a_method_that_needs_no_weights(session: Session) -> None:
@@ -135,6 +163,6 @@ def test_the_border_that_parts_nuclei_is_drawn_as_nucleus(session: Session) -> N
     assert [c.name for c in schema.classes] == ["background", "nucleus"]
     assert set(np.unique(session.displayed(image_id))) == {c.id for c in schema.classes}
     cells = session.cells.of(image_id)
-    assert cells is not None and cells.count == len(MIDDLES)
+    assert len(cells) == len(MIDDLES)
     labels = session.displayed(image_id)
     assert all(labels[middle] == schema.by_name("nucleus").id for middle in MIDDLES)
