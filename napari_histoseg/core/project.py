@@ -227,11 +227,20 @@ class Project(CellEditing):
         target = self._journal.edit(undone[-1])
         return self._commit(image_id, "redo", target.tool, target.patch, None, target.seq)
 
+    def stacks(self, image_id: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Numbers of the edits in force, the one to undo next at the end, and of those to redo, the next at the end."""
+        done, undone = self._stack(image_id)
+        return tuple(done), tuple(undone)
+
     def can_undo(self, image_id: str) -> bool:
         return bool(self._stack(image_id)[0])
 
     def can_redo(self, image_id: str) -> bool:
         return bool(self._stack(image_id)[1])
+
+    def edit(self, seq: int) -> Edit:
+        """The row of the journal of that number with its pixels; ``DamagedEditError`` when it cannot be read."""
+        return self._journal.edit(seq)
 
     def edits(self, image_id: str | None = None, *, after: int = 0) -> tuple[Edit, ...]:
         """Every row of the journal from edit number ``after`` (exclusive) on."""
