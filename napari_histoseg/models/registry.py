@@ -30,7 +30,6 @@ listed, and ``build`` receives its ``variant``.
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import importlib.util
 import pkgutil
@@ -42,6 +41,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from napari_histoseg.core.errors import ModelError
+from napari_histoseg.core.suggestion import suggestion
 from napari_histoseg.models import context, zoo
 from napari_histoseg.models.spec import ModelSpec
 
@@ -129,9 +129,7 @@ def get_model(model_id: str) -> RegisteredModel:
     models = _models()
     if model_id in models:
         return models[model_id]
-    near = difflib.get_close_matches(model_id, models, 1)
-    hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(models)}."
-    raise ModelError(f"There is no model '{model_id}'; {hint}")
+    raise ModelError(f"There is no model '{model_id}'; {suggestion(model_id, models)}")
 
 
 @cache

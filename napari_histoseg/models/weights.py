@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_histoseg.core.errors import HistosegError, WeightsError
 from napari_histoseg.core.schema import LabelClass
+from napari_histoseg.core.suggestion import suggestion
 from napari_histoseg.models.registry import RegisteredModel, get_model
 from napari_histoseg.models.spec import ModelSpec, Normalisation
 
@@ -167,8 +167,7 @@ def resolve(model_id: str, name: str | Path | None = None) -> Weights:
         return bundled[str(name)]
     path = Path(name)
     if path.suffix != ".safetensors" and not path.exists():
-        near = difflib.get_close_matches(str(name), bundled, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join([*bundled, RANDOM])} or give a file."
+        hint = suggestion(str(name), [*bundled, RANDOM], otherwise="give a file or choose from")
         raise WeightsError(f"Model '{model_id}' has no weights '{name}'; {hint}")
     weights = read_weights(path)
     if weights.model_id != model_id:

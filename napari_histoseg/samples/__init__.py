@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from napari_histoseg.core.errors import InputError
+from napari_histoseg.core.suggestion import suggestion
 
 if TYPE_CHECKING:
     from napari_histoseg.core.image import ImageRef
@@ -58,6 +58,4 @@ def get_sample(sample_id: str) -> Sample:
     samples = {sample.id: sample for sample in SAMPLES}
     if sample_id in samples:
         return samples[sample_id]
-    near = difflib.get_close_matches(sample_id, samples, 1)
-    hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(samples)}."
-    raise InputError(f"There is no sample '{sample_id}'; {hint}")
+    raise InputError(f"There is no sample '{sample_id}'; {suggestion(sample_id, samples)}")
