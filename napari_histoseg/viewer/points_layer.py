@@ -164,7 +164,7 @@ class PointsLayer:
         if ids:
             self._act(partial(self._session.cells.set_class, self._image_id, list(ids), class_id))
         else:
-            self._tools.set_class(class_id)
+            self._tools.choose_class(class_id)
 
     def _on_data(self, event: Any) -> None:
         if self._is_writing or self.layer is None:

@@ -118,11 +118,15 @@ class Tools:
 
     def set_class(self, class_id: int) -> None:
         """Choose the class to paint; from the eraser or from moving the hand goes to the brush, not from points."""
+        self.choose_class(class_id)
+        if self.tool in ("eraser", "pick", "move") and not self._places_points():
+            self.set_tool("brush")
+
+    def choose_class(self, class_id: int) -> None:
+        """Choose the class of what comes next, with whatever the hand holds."""
         self.class_id = class_id
         if self._layer is not None:
             self._layer.selected_label = class_id
-            if self.tool in ("eraser", "pick", "move") and not self._places_points():
-                self.set_tool("brush")
         self.changed.emit()
 
     def _places_points(self) -> bool:
