@@ -176,14 +176,13 @@ def _metric_tables(
             cells.append(mean_sd(of.mean, of.sd, mark=_mark(tested)))
             p, corrected = (tested.p, tested.p_corrected) if tested else (float("nan"), float("nan"))
             numbers.append((member, title, of.mean, of.sd, of.n, p, corrected))
-        rows.append(tuple(cells))
-    n = spread(values[titles[0]][members[0]]).n
+        rows.append((cells[0], spread(values[titles[0]][member]).n, *cells[1:]))
     how = f"{TESTS[test]}, {CORRECTIONS[correction]}, p < {SIGNIFICANT}"
-    form = f"{name}: {metric}, mean (sd) of {n} images; * differs from {titles[0]} ({how})"
+    form = f"{name}: {metric}, mean (sd) over n images; * differs from {titles[0]} ({how})"
     every = f"{name}: {metric}, every number; p against {titles[0]}"
     header = ("metric", "model", "mean", "sd", "n", "p", f"p ({CORRECTIONS[correction]})")
     return [
-        Table(_file(name, metric), form, ("", *titles), tuple(rows)),
+        Table(_file(name, metric), form, ("", "n", *titles), tuple(rows)),
         Table(f"{_file(name, metric)}{_EVERY}", every, header, tuple(numbers)),
     ]
 
