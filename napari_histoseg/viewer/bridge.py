@@ -14,6 +14,7 @@ from napari_histoseg.core.errors import HistosegError
 from napari_histoseg.viewer import compat
 from napari_histoseg.viewer.activity import Activity
 from napari_histoseg.viewer.appearance import Appearance
+from napari_histoseg.viewer.cell_tools import CellTools
 from napari_histoseg.viewer.images import Images
 from napari_histoseg.viewer.overlay import Overlay
 from napari_histoseg.viewer.score_map import ScoreMap
@@ -44,6 +45,8 @@ class Bridge:
         What the hand holds.
     appearance : Appearance
         How classes look.
+    cells : CellTools
+        What the hand does to single cells.
     """
 
     marks_changed = Signal(bool)
@@ -64,6 +67,16 @@ class Bridge:
             self._viewer,
             {"undo": self.undo, "redo": self.redo, "accept": self.accept_view, "edits": self.toggle_marks},
         )
+        self.cells = CellTools(
+            self._viewer,
+            session,
+            self.images,
+            self.appearance,
+            self.tools,
+            commands={"undo": self.undo, "redo": self.redo, "edits": self.toggle_marks},
+            telling=self._telling,
+            warn=self._warn,
+        )
         self._activity = Activity(session)
         self._score_map = ScoreMap(self._viewer, session, self.images)
         self._viewer.layers.events.removed.connect(self._on_removed)
@@ -72,7 +85,6 @@ class Bridge:
         self.images.current_changed.connect(self._on_current_changed)
         self.appearance.changed.connect(self._on_appearance_changed)
         session.labels_changed.connect(self._on_labels_changed)
-        session.cells.changed.connect(self._on_cells_changed)
         session.edited.connect(self._on_edited)
         session.project_changed.connect(self._on_project_changed)
         session.model_changed.connect(self._on_model_changed)
@@ -103,7 +115,6 @@ class Bridge:
             overlay = Overlay(self._viewer, self._session, self.appearance, image_id, self._warn)
             self._overlays[image_id] = overlay
         overlay.show(source)
-        overlay.show_cells()
         overlay.mark_edits(self._marks_edits)
         self._hold()
 
@@ -148,6 +159,7 @@ class Bridge:
         """Remember the view; let go of layers and keys."""
         self.images.close()
         self.appearance.save()
+        self.cells.close()
         self.tools.hold(None, None)
         self._activity.close()
         self._score_map.close()
@@ -198,13 +210,6 @@ class Bridge:
         overlay = self._overlays.get(image_id)
         if overlay is not None:
             overlay.update(box)
-
-    def _on_cells_changed(self, image_id: str) -> None:
-        if image_id == self.images.current:
-            self.show_labels()
-        overlay = self._overlays.get(image_id)
-        if overlay is not None:
-            overlay.show_cells()
 
     def _on_edited(self, edit: Edit) -> None:
         overlay = self._overlays.get(edit.image_id)

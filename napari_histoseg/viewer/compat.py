@@ -84,7 +84,7 @@ class _Atom:
 
 def refresh_box(layer: Labels, box: Box) -> None:
     """Show pixels that were written into ``layer.data[box]`` without uploading the rest of the array."""
-    shown = layer._slice.image.view
+    shown = layer._slice.image.raw if layer.contour else layer._slice.image.view
     if not layer.visible or not layer.loaded or not np.may_share_memory(layer.data, shown):
         layer.refresh(extent=False)
         return

@@ -132,18 +132,16 @@ def add_edits_layer(viewer: ViewerModel, labels: Labels, state: NDArray[np.uint8
     return layer
 
 
-def add_cells_layer(viewer: ViewerModel, labels: Labels, instances: NDArray[np.int32], *, name: str) -> Labels:
-    """Outlines of single cells, each in a colour of its own, above the labels; it cannot be painted on."""
+def add_cells_layer(viewer: ViewerModel, source: Image, codes: NDArray[np.uint16], image_id: str) -> Labels:
+    """A layer for the cells of an image, on top and in the same place of the world; it cannot be painted on."""
     layer = viewer.add_labels(
-        instances,
-        name=name,
+        codes,
+        name=f"{source.name} – cells",
         opacity=1.0,
-        **_place_of(labels),
-        metadata={METADATA: {"shows": "cells"}},
+        **_place_of(source),
+        metadata={METADATA: {"image": image_id, "shows": "cells"}},
     )
-    layer.contour = 1
     layer.editable = False
-    viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(labels) + 1)
     return layer
 
 

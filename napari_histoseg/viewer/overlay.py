@@ -44,7 +44,6 @@ class Overlay:
         self._warn = warn
         self._recorder: StrokeRecorder | None = None
         self._edits: Labels | None = None
-        self._cells: Labels | None = None
         self._given_name = ""
         self.image_id = image_id
 
@@ -120,31 +119,10 @@ class Overlay:
             edits, self._edits = self._edits, None
             compat.remove_layer(self._viewer, edits)
 
-    def show_cells(self) -> None:
-        """Outline the single cells that were found, or take the outlines away when there are none."""
-        labels, cells = self.labels, self._session.cells.of(self.image_id)
-        if cells is None or labels is None:
-            shown, self._cells = self._cells, None
-            if shown is not None:
-                compat.remove_layer(self._viewer, shown)
-        elif self._cells is not None:
-            self._cells.data = cells.instances
-        else:
-            active = self._viewer.layers.selection.active
-            self._cells = layers.add_cells_layer(self._viewer, labels, cells.instances, name=self._cells_name())
-            self._viewer.layers.selection.active = active
-
-    def _cells_name(self) -> str:
-        project = self._session.project
-        return "cells" if project is None else f"{project.image(self.image_id).name} – cells"
-
     def forget(self, layer: Layer) -> bool:
         """Let go of a layer that left the viewer; True when it was one of this overlay's."""
         if layer is self._edits:
             self._edits = None
-            return True
-        if layer is self._cells:
-            self._cells = None
             return True
         if layer is not self.labels:
             return False
@@ -163,7 +141,6 @@ class Overlay:
         self.mark_edits(False)
         layer = self.labels
         self.close()
-        self.show_cells()
         if layer is not None:
             compat.remove_layer(self._viewer, layer)
 
