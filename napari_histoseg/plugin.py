@@ -23,6 +23,8 @@ TABS = ("Segment", "Correct", "Cells", "Retrain", "Models")
 LEGEND = "Classes"
 SCORES = "Cellularity"
 """Opened from the menu, or when a model that gives a score is chosen."""
+HISTORY = "History"
+"""Opened from the menu, or by the button of the panel of cells."""
 _SAVE_EVERY_MS = 200
 
 _benches: WeakKeyDictionary[Any, Workbench] = WeakKeyDictionary()
@@ -234,6 +236,11 @@ def cellularity_panel() -> Panel:
     return _docked(SCORES)
 
 
+def history_panel() -> Panel:
+    """Menu widget: who did what, and the way back."""
+    return _docked(HISTORY)
+
+
 def classes_panel() -> Panel:
     """Menu widget: the legend."""
     return _docked(LEGEND)
@@ -279,6 +286,7 @@ def _panel_class(name: str) -> Callable[[Session, View], Panel]:
     from napari_histoseg.widgets.cellularity import CellularityPanel
     from napari_histoseg.widgets.classes import ClassesPanel
     from napari_histoseg.widgets.correct import CorrectPanel
+    from napari_histoseg.widgets.history import HistoryPanel
     from napari_histoseg.widgets.models import ModelsPanel
     from napari_histoseg.widgets.retrain import RetrainPanel
     from napari_histoseg.widgets.segment import SegmentPanel
@@ -291,5 +299,6 @@ def _panel_class(name: str) -> Callable[[Session, View], Panel]:
         "Models": ModelsPanel,
         LEGEND: ClassesPanel,
         SCORES: CellularityPanel,
+        HISTORY: HistoryPanel,
     }
     return panels[name]

@@ -25,7 +25,8 @@ MANIFEST = Path(napari_histoseg.__file__).with_name("napari.yaml")
 def test_manifest_is_valid_and_every_command_exists() -> None:
     manifest = PluginManifest.from_file(MANIFEST)
     manifest.validate_imports()
-    assert {w.display_name for w in manifest.contributions.widgets} == {*plugin.TABS, plugin.LEGEND, plugin.SCORES}
+    names = {*plugin.TABS, plugin.LEGEND, plugin.SCORES, plugin.HISTORY}
+    assert {w.display_name for w in manifest.contributions.widgets} == names
 
 
 def test_importing_the_plugin_loads_neither_torch_nor_napari() -> None:
