@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 
@@ -15,6 +15,9 @@ class Fold(QWidget):
     body : QWidget
         Hidden at first.
     """
+
+    opened = Signal(bool)
+    """Whether the body shows now."""
 
     def __init__(self, title: str, tooltip: str, body: QWidget) -> None:
         super().__init__()
@@ -41,3 +44,4 @@ class Fold(QWidget):
         self._title.setChecked(is_open)
         self._title.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
         self._body.setVisible(is_open)
+        self.opened.emit(is_open)

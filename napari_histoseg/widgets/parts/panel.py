@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -64,13 +65,18 @@ class Panel(QScrollArea):
         """Say what to do next."""
         self.next_step.setText(f"<b>Next:</b> {sentence}")
 
-    @contextlib.contextmanager
-    def telling(self) -> Iterator[None]:
+    def telling(self) -> AbstractContextManager[None]:
         """Show what goes wrong inside as a sentence instead of an exception."""
-        try:
-            yield
-        except HistosegError as error:
-            self._view.say("error", str(error))
+        return telling(self._view)
+
+
+@contextlib.contextmanager
+def telling(view: View) -> Iterator[None]:
+    """Show what goes wrong inside as a sentence instead of an exception."""
+    try:
+        yield
+    except HistosegError as error:
+        view.say("error", str(error))
 
 
 def text_label(text: str = "") -> QLabel:

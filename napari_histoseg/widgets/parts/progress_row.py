@@ -10,7 +10,14 @@ from napari_histoseg.session import JobStatus
 from napari_histoseg.widgets.parts.panel import text_label
 from napari_histoseg.widgets.parts.times import duration
 
-UNITS = {"predict": "tiles", "finetune": "steps", "score": "fields"}
+UNITS = {
+    "predict": "tiles",
+    "finetune": "steps",
+    "score": "fields",
+    "points": "parts",
+    "features": "cells",
+    "repaint": "tiles",
+}
 
 
 class ProgressRow(QWidget):

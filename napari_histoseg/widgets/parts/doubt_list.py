@@ -1,0 +1,150 @@
+"""What looks wrong, worst first, to go through with the keyboard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+
+from napari_histoseg.session import Session
+from napari_histoseg.widgets.parts.list_keys import ListKeys
+from napari_histoseg.widgets.parts.panel import telling
+from napari_histoseg.widgets.parts.reasons import allow
+from napari_histoseg.widgets.parts.view import View
+
+if TYPE_CHECKING:
+    from napari_histoseg.inference.doubts import Doubt
+
+_MOST = 300
+_ROWS = 4
+_LOOK = (
+    "Look for cells with a weak border or an odd size, for two points in one nucleus, and for nuclei without a point"
+)
+_HOW = (
+    "A click goes to the place. Enter: it is right as it is. A class letter: this is its class. Delete: there is no "
+    "cell. Each brings the next one."
+)
+
+
+class DoubtList(QWidget):
+    """Doubtful places of the image that nobody has judged yet."""
+
+    def __init__(self, session: Session, view: View) -> None:
+        super().__init__()
+        self._session = session
+        self._view = view
+        self._shown: tuple[Doubt, ...] = ()
+        self._passed: set[tuple[str, float, float]] = set()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        row = QHBoxLayout()
+        self._title = QLabel()
+        self._look = QPushButton("Look for doubtful cells")
+        self._look.clicked.connect(lambda _=False: self._on_look_clicked())
+        row.addWidget(self._title, 1)
+        row.addWidget(self._look)
+        column.addLayout(row)
+        self._list = QListWidget()
+        self._list.setToolTip(_HOW)
+        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._list.setFixedHeight(_ROWS * (self.fontMetrics().height() + 6) + 4)
+        self._list.currentRowChanged.connect(lambda _: self._go())
+        self._list.itemClicked.connect(lambda _: self._go())
+        self._keys = ListKeys(self._list, self._on_key)
+        column.addWidget(self._list)
+
+    @property
+    def count(self) -> int:
+        """How many doubtful places nobody has judged yet."""
+        return len(self._shown)
+
+    def refresh(self, reason: str) -> None:
+        """Show what is left.
+
+        Parameters
+        ----------
+        reason : str
+            Why nothing can be looked for; empty when it can.
+        """
+        shown = self._left()
+        if shown != self._shown:
+            self._fill(shown)
+        self._title.setText(f"{len(shown)} doubtful" if shown else "")
+        self._list.setVisible(bool(shown))
+        allow(self._look, _LOOK, reason)
+
+    def _left(self) -> tuple[Doubt, ...]:
+        """Doubts about cells that are still there and that nobody has vouched for."""
+        image_id = self._view.images.current
+        if image_id is None:
+            return ()
+        cells, doubts = self._session.cells.of(image_id), self._session.points.doubts(image_id)
+        left = [d for d in doubts if d.cell_id in cells or d.cell_id == 0]
+        ids = [d.cell_id for d in left if d.cell_id]
+        verified = dict(zip(ids, cells.is_verified(ids).tolist() if ids else (), strict=True))
+        return tuple(
+            d for d in left if not verified.get(d.cell_id, False) and self._key(image_id, d) not in self._passed
+        )
+
+    @staticmethod
+    def _key(image_id: str, doubt: Doubt) -> tuple[str, float, float]:
+        return image_id, doubt.y, doubt.x
+
+    def _fill(self, shown: tuple[Doubt, ...]) -> None:
+        row = self._list.currentRow()
+        self._shown = shown
+        self._list.blockSignals(True)
+        self._list.clear()
+        for doubt in shown[:_MOST]:
+            self._list.addItem(QListWidgetItem(doubt.sentence))
+            self._list.item(self._list.count() - 1).setToolTip(f"{doubt.sentence}\n{_HOW}")
+        self._list.setCurrentRow(min(row, self._list.count() - 1))
+        self._list.blockSignals(False)
+
+    def _go(self) -> None:
+        row = self._list.currentRow()
+        if not 0 <= row < len(self._shown):
+            return
+        doubt, cells = self._shown[row], self._view.cells
+        if doubt.cell_id:
+            cells.jump_to(doubt.cell_id)
+        else:
+            cells.jump_to_place(doubt.y, doubt.x)
+            cells.select(())
+
+    def _on_key(self, name: str) -> bool:
+        """Judge the doubt in the current row; the next one moves up and is gone to."""
+        row, image_id, schema = self._list.currentRow(), self._view.images.current, self._view.appearance.schema
+        if not 0 <= row < len(self._shown) or image_id is None or schema is None:
+            return False
+        doubt = self._shown[row]
+        class_id = next((c.id for c in schema.classes if c.key == name), None)
+        if name not in ("enter", "delete") and class_id is None:
+            return False
+        with telling(self._view):
+            self._judge(image_id, doubt, name, class_id)
+            self._passed.add(self._key(image_id, doubt))
+        self.refresh("")
+        self._go()
+        return True
+
+    def _judge(self, image_id: str, doubt: Doubt, name: str, class_id: int | None) -> None:
+        cells, cell_id = self._session.cells, doubt.cell_id
+        if class_id is not None and cell_id:
+            cells.set_class(image_id, [cell_id], class_id)
+        elif class_id is not None:
+            self._session.points.add(image_id, doubt.y, doubt.x, class_id)
+        elif cell_id and name == "enter":
+            cells.verify(image_id, [cell_id])
+        elif cell_id:
+            cells.delete(image_id, [cell_id])
+
+    def _on_look_clicked(self) -> None:
+        image_id = self._view.images.current
+        if image_id is None:
+            return
+        self._passed.clear()
+        with telling(self._view):
+            self._session.points.refresh_doubts(image_id)
