@@ -35,6 +35,7 @@ class ClassesPanel(Panel):
         super().__init__(view)
         self._session = session
         self._shares: dict[int, QLabel] = {}
+        self._cells: dict[int, QLabel] = {}
         self._names: dict[int, QPushButton] = {}
         self._group = QButtonGroup(self)
         self._rows = QWidget()
@@ -54,6 +55,7 @@ class ClassesPanel(Panel):
         self.listen(view.tools.changed, self._show_chosen)
         self.listen(view.images.current_changed, self._count_soon)
         self.listen(session.labels_changed, self._count_soon)
+        self.listen(session.cells.changed, self._count_soon)
         self.listen(session.edited, self._count_soon)
         self._built: object = None
         self._on_appearance_changed()
@@ -100,6 +102,7 @@ class ClassesPanel(Panel):
             item.widget().deleteLater()
         self._names.clear()
         self._shares.clear()
+        self._cells.clear()
         for line, c in enumerate(() if schema is None else schema.classes):
             self._add_row(line, c, is_visible=c.id not in appearance.hidden)
         self.next_step.setVisible(schema is None)
@@ -124,9 +127,12 @@ class ClassesPanel(Panel):
         share.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         share.setMinimumWidth(self.fontMetrics().horizontalAdvance("100.0 %"))
         share.setToolTip(f"Share of the labelled area that is {c.name}")
-        for column, widget in enumerate((eye, name, key, share)):
+        cells = QLabel()
+        cells.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        cells.setToolTip(f"Number of cells that are {c.name}")
+        for column, widget in enumerate((eye, name, key, share, cells)):
             self._grid.addWidget(widget, line, column)
-        self._names[c.id], self._shares[c.id] = name, share
+        self._names[c.id], self._shares[c.id], self._cells[c.id] = name, share, cells
 
     def _on_name_clicked(self, class_id: int) -> None:
         self._view.appearance.set_class_visible(class_id, True)
@@ -143,8 +149,10 @@ class ClassesPanel(Panel):
 
     def _show_shares(self) -> None:
         image_id = self._view.images.current
-        shares = {}
+        shares, cells = {}, {}
         if image_id is not None and self._session.project is not None:
-            shares = self._session.shares(image_id)
+            shares, cells = self._session.shares(image_id), self._session.cells.of(image_id).counts()
         for class_id, label in self._shares.items():
             label.setText(f"{100 * shares.get(class_id, 0.0):.1f} %" if shares else "–")
+        for class_id, label in self._cells.items():
+            label.setText(f"{cells.get(class_id, 0):,} cells".replace(",", "\u2009") if cells else "")
