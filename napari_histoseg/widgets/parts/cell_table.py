@@ -38,7 +38,7 @@ class CellTableModel(QAbstractTableModel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._columns: tuple[NDArray[Any], ...] = tuple(np.zeros(0) for _ in _COLUMNS)
+        self._columns: tuple[NDArray[Any], ...] = (np.zeros(0, np.uint8), *(np.zeros(0) for _ in _COLUMNS[1:]))
         self._ids = np.zeros(0, np.int64)
         self._order = np.zeros(0, np.intp)
         self._sorting = (4, Qt.SortOrder.AscendingOrder)
