@@ -287,8 +287,14 @@ class Journal:
         return self._db.execute(query, (run_id, image_id)).fetchone() is not None
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """Commit everything that is written inside at once or, when it fails, nothing of it; errors as in `append`."""
+        with self._writing():
+            yield
+
+    @contextmanager
     def _writing(self) -> Iterator[None]:
-        """One transaction; on failure nothing of it remains and the person reads why."""
+        """One transaction, or a part of the one under way; on failure nothing of it remains."""
         if self._read_only:
             raise ProjectError(
                 f"The project '{self._path.parent}' is open for reading only, so nothing can be changed in it; "
@@ -299,6 +305,9 @@ class Journal:
                 f"The project '{self._path.parent}' was moved or deleted while it was open; put the folder back and "
                 "open it again. The last step was not saved."
             )
+        if self._db.in_transaction:
+            yield
+            return
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield

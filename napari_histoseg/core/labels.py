@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import time
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_plane import Cells
 from napari_histoseg.core.checkpoint import CELLS, LABELS, Checkpoint
 from napari_histoseg.core.entry import ImageEntry
-from napari_histoseg.core.errors import ProjectError
+from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.core.opening import CHECKPOINTS, OpenFolder
 from napari_histoseg.core.planes import PLANES, Chunked, Planes
 from napari_histoseg.core.recovery import replay
+from napari_histoseg.core.schema import IGNORE, LabelSchema
+from napari_histoseg.core.schema_change import successors
 
 _EVERY_S = 5.0
 
@@ -83,6 +90,9 @@ class LabelStore:
     def _load_planes(self, entry: ImageEntry) -> Planes:
         checkpoint = Checkpoint(self._folder.path / CHECKPOINTS, entry.id, entry.shape, LABELS)
         stored = checkpoint.load()
+        codes = successors(self._folder.schema)
+        if codes is not None and "proposal" in stored.arrays:  # it may be older than the list of classes
+            stored.arrays["proposal"] = codes[stored.arrays["proposal"]]
         empty = Planes.empty(entry.shape)
         planes = Planes(*(stored.arrays.get(name, empty.array(name)) for name in PLANES)) if stored.arrays else empty
         if "proposal" in stored.damaged:
@@ -107,3 +117,29 @@ class LabelStore:
             with contextlib.suppress(OSError):
                 checkpoint.begin()
         self._live.append((entry.id, live, checkpoint))
+
+
+def checked_labels(
+    entry: ImageEntry, schema: LabelSchema, box: Box, labels: NDArray[Any], where: str
+) -> NDArray[np.uint8]:
+    """``labels`` as uint8, of the size of the box, with known values only.
+
+    Raises
+    ------
+    InputError
+        Otherwise; ``where`` says what the labels are.
+    """
+    if box.is_empty or not Box.of_shape(entry.shape).contains(box):
+        raise InputError(f"{where} ({box}) does not lie inside '{entry.name}', which is {entry.shape} px.")
+    if labels.shape != box.shape:
+        raise InputError(
+            f"{where} has {labels.shape} px but {box.shape} are needed; it must fit '{entry.name}' pixel by pixel."
+        )
+    values = labels.astype(np.uint8, copy=False)
+    if values.dtype != labels.dtype and (values != labels).any():
+        raise InputError(f"{where} holds values outside 0 to 255; label values must be class ids.")
+    is_known = np.zeros(256, bool)
+    is_known[[*schema.ids, IGNORE]] = True
+    if not is_known[values].all():
+        schema.check(values, where)
+    return values

@@ -26,7 +26,10 @@ LOCK_FILE = "lock"
 CHECKPOINTS = "checkpoints"
 REVISIONS = "revisions"
 
-_HEADER_KEY = "project"
+HEADER_KEY = "project"
+"""Setting of the journal that holds a second copy of the header."""
+CHANGES = "changes"
+"""What was done to the classes since the project was made, in the header."""
 
 
 @dataclass
@@ -36,6 +39,8 @@ class OpenFolder:
     Parameters
     ----------
     path : Path
+    header : dict
+        Content of the project file.
     schema : LabelSchema
     journal : Journal
     lock : FolderLock or None
@@ -46,6 +51,7 @@ class OpenFolder:
     """
 
     path: Path
+    header: dict[str, Any]
     schema: LabelSchema
     journal: Journal
     lock: FolderLock | None
@@ -80,7 +86,7 @@ def create_folder(path: Path, schema: LabelSchema) -> None:
         temporary.mkdir()
         journal = Journal(temporary / JOURNAL_FILE)
         try:
-            journal.put_setting(_HEADER_KEY, header)
+            journal.put_setting(HEADER_KEY, header)
         finally:
             journal.close()
         write_json(temporary / PROJECT_FILE, header)
@@ -126,19 +132,19 @@ def _open_for_writing(path: Path, header: dict[str, Any] | None, lock: FolderLoc
         notes: list[str] = []
         journal, is_repaired = _journal(path, notes)
         try:
-            schema = _schema(path, header, journal)
-            _restore_header(path, header, journal, notes)
+            newest, schema = _newest_header(path, header, journal)
+            _restore_header(path, header, newest, journal, notes)
             entries = _entries(journal, notes)
-            newest = newest_checkpoint_seq(path / CHECKPOINTS)
-            if is_repaired or newest > journal.last_seq():
-                journal.skip_to(newest)
+            written = newest_checkpoint_seq(path / CHECKPOINTS)
+            if is_repaired or written > journal.last_seq():
+                journal.skip_to(written)
                 notes += adopt_checkpoints(journal, path / CHECKPOINTS, entries, user_name())
             journal.interrupt_runs()
             _clean(path)
         except BaseException:
             journal.close()
             raise
-        return OpenFolder(path, schema, journal, lock, entries, notes)
+        return OpenFolder(path, newest, schema, journal, lock, entries, notes)
     except (OSError, sqlite3.Error) as error:
         raise ProjectError(
             f"The project '{path}' cannot be opened ({getattr(error, 'strerror', None) or error}); "
@@ -172,7 +178,8 @@ def _open_for_reading(path: Path, header: dict[str, Any] | None, notes: list[str
             f"The journal of '{path}' cannot be read ({error}); copy the folder to a place you can write to and open "
             "it there, so that it can be repaired."
         ) from error
-    return OpenFolder(path, _schema(path, header, journal), journal, None, _entries(journal, notes), notes, copied_to)
+    newest, schema = _newest_header(path, header, journal)
+    return OpenFolder(path, newest, schema, journal, None, _entries(journal, notes), notes, copied_to)
 
 
 def _journal(path: Path, notes: list[str]) -> tuple[Journal, bool]:
@@ -211,27 +218,34 @@ def _header(path: Path) -> dict[str, Any] | None:
     return dict(header)
 
 
-def _schema(path: Path, header: dict[str, Any] | None, journal: Journal) -> LabelSchema:
-    for candidate in (header, journal.setting(_HEADER_KEY)):
+def _newest_header(path: Path, header: dict[str, Any] | None, journal: Journal) -> tuple[dict[str, Any], LabelSchema]:
+    """The header that has seen the most changes of classes, of the two that are kept, and its schema."""
+    found: list[tuple[int, dict[str, Any], LabelSchema]] = []
+    for candidate in (header, journal.setting(HEADER_KEY)):
         try:
             if candidate is not None:
-                return LabelSchema.from_json(candidate["schema"])
-        except (InputError, KeyError, TypeError):
+                found.append((len(candidate.get(CHANGES, ())), candidate, LabelSchema.from_json(candidate["schema"])))
+        except (InputError, KeyError, TypeError, AttributeError):
             continue
+    if found:
+        _, newest, schema = max(found, key=lambda one: one[0])
+        return newest, schema
     raise ProjectError(
         f"The project '{path}' has lost its list of classes ({PROJECT_FILE}); put that file back from a backup, or "
         "copy it from another project with the same classes."
     )
 
 
-def _restore_header(path: Path, header: dict[str, Any] | None, journal: Journal, notes: list[str]) -> None:
+def _restore_header(
+    path: Path, header: dict[str, Any] | None, newest: dict[str, Any], journal: Journal, notes: list[str]
+) -> None:
     """Keep the two copies of the header, in the project file and in the journal, alive through each other."""
-    kept = journal.setting(_HEADER_KEY)
-    if header is None and kept is not None:
-        write_json(path / PROJECT_FILE, kept)
+    if header != newest:
+        write_json(path / PROJECT_FILE, newest)
+    if header is None:
         notes.append(f"The file {PROJECT_FILE} of '{path}' was missing or damaged and was written again.")
-    if kept is None and header is not None:
-        journal.put_setting(_HEADER_KEY, header)
+    if journal.setting(HEADER_KEY) != newest:
+        journal.put_setting(HEADER_KEY, newest)
 
 
 def _clean(path: Path) -> None:

@@ -19,18 +19,19 @@ from napari_histoseg.core.entry import ImageEntry
 from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.core.image import ImageRef
 from napari_histoseg.core.journal import DamagedEditError, Run, push
-from napari_histoseg.core.labels import LabelStore
+from napari_histoseg.core.labels import LabelStore, checked_labels
 from napari_histoseg.core.lock import user_name
-from napari_histoseg.core.opening import REVISIONS, OpenFolder, create_folder, open_folder
+from napari_histoseg.core.opening import HEADER_KEY, REVISIONS, OpenFolder, create_folder, open_folder
 from napari_histoseg.core.planes import Chunked, Planes
 from napari_histoseg.core.revision import RevisionStore
 from napari_histoseg.core.schema import IGNORE, LabelSchema
+from napari_histoseg.core.schema_change import SchemaEditing, successors
 from napari_histoseg.core.shelf import ImageShelf
 
 SUFFIX = ".histoseg"
 
 
-class Project(CellEditing):
+class Project(SchemaEditing, CellEditing):
     """An open project folder; use it as a context manager, or call `close`.
 
     Every change is committed to the journal before it shows in memory: when a call raises, nothing has changed.
@@ -89,10 +90,6 @@ class Project(CellEditing):
     @property
     def name(self) -> str:
         return self.path.name.removesuffix(SUFFIX)
-
-    @property
-    def schema(self) -> LabelSchema:
-        return self._folder.schema
 
     @property
     def read_only(self) -> bool:
@@ -291,7 +288,9 @@ class Project(CellEditing):
         self._require_writable()
         if not self._journal.has_run(run_id, image_id):
             raise InputError(f"Run {run_id} was not begun on '{self.image(image_id).name}'.")
-        self.planes(image_id).propose(box, self._checked(image_id, box, labels, "The model's output"))
+        codes = successors(self.schema)  # the run may have begun before a class left the list
+        values = labels if codes is None else codes[labels]
+        self.planes(image_id).propose(box, self._checked(image_id, box, values, "The model's output"))
 
     def clear_proposal(self, image_id: str) -> None:
         """Forget the model output of an image."""
@@ -359,15 +358,25 @@ class Project(CellEditing):
         """First the journal, then memory: a failure to write leaves both as they were."""
         if patch is None:
             return None
-        done, undone = self._stack(image_id)
-        live: Chunked = self.cells(image_id) if isinstance(patch, CellPatch) else self.planes(image_id)
-        edit = self._journal.append(
-            image_id, author=author or user_name(), tool=tool, kind=kind, patch=patch, target=target
-        )
-        live.apply(patch)
-        push(done, undone, edit.seq, kind, target)
-        self._last_saved_at = edit.at
+        self._stack(image_id)
+        header = None if target is None else self._header_bringing_back(patch)
+        with self._journal.together():
+            edit = self._journal.append(
+                image_id, author=author or user_name(), tool=tool, kind=kind, patch=patch, target=target
+            )
+            if header is not None:
+                self._journal.put_setting(HEADER_KEY, header)
+        if header is not None:
+            self._take_header(header)
+        self._take(edit)
         return edit
+
+    def _take(self, edit: Edit) -> None:
+        is_cells = isinstance(edit.patch, CellPatch)
+        live: Chunked = self.cells(edit.image_id) if is_cells else self.planes(edit.image_id)
+        live.apply(edit.patch)
+        push(*self._stack(edit.image_id), edit.seq, edit.kind, edit.target)
+        self._last_saved_at = edit.at
 
     def _stack(self, image_id: str) -> tuple[list[int], list[int]]:
         if image_id not in self._stacks:
@@ -376,22 +385,7 @@ class Project(CellEditing):
         return self._stacks[image_id]
 
     def _checked(self, image_id: str, box: Box, labels: NDArray[Any], where: str) -> NDArray[np.uint8]:
-        """``labels`` as uint8, of the size of the box, with known values only."""
-        entry = self.image(image_id)
-        if box.is_empty or not Box.of_shape(entry.shape).contains(box):
-            raise InputError(f"{where} ({box}) does not lie inside '{entry.name}', which is {entry.shape} px.")
-        if labels.shape != box.shape:
-            raise InputError(
-                f"{where} has {labels.shape} px but {box.shape} are needed; it must fit '{entry.name}' pixel by pixel."
-            )
-        values = labels.astype(np.uint8, copy=False)
-        if values.dtype != labels.dtype and (values != labels).any():
-            raise InputError(f"{where} holds values outside 0 to 255; label values must be class ids.")
-        is_known = np.zeros(256, bool)
-        is_known[[*self.schema.ids, IGNORE]] = True
-        if not is_known[values].all():
-            self.schema.check(values, where)
-        return values
+        return checked_labels(self.image(image_id), self.schema, box, labels, where)
 
     def _require_writable(self) -> None:
         if self.read_only:

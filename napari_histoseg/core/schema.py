@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,15 @@ class LabelClass:
         ``#rrggbb``.
     key : str, optional
         Single shortcut key that selects the class for painting.
+    former : tuple of str
+        Names that it had before, and those of classes that were put into it: models and files may still use them.
     """
 
     id: int
     name: str
     color: str
     key: str | None = None
+    former: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.id < IGNORE:
@@ -49,12 +52,14 @@ class LabelClass:
         return int(self.color[1:3], 16), int(self.color[3:5], 16), int(self.color[5:7], 16)
 
     def to_json(self) -> dict[str, Any]:
-        return {"id": self.id, "name": self.name, "colour": self.color, "key": self.key}
+        own = {"id": self.id, "name": self.name, "colour": self.color, "key": self.key}
+        return own | ({"former": list(self.former)} if self.former else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LabelClass:
         try:
-            return cls(int(data["id"]), str(data["name"]), str(data["colour"]), data.get("key"))
+            own = int(data["id"]), str(data["name"]), str(data["colour"]), data.get("key")
+            return cls(*own, former=tuple(str(name) for name in data.get("former", ())))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"A label class needs id, name and colour; {dict(data)!r} has a wrong or missing {error}."
@@ -65,6 +70,13 @@ class LabelClass:
 class LabelSchema:
     """A frozen list of classes with unique ids, names and keys.
 
+    Parameters
+    ----------
+    id, title : str
+    classes : tuple of LabelClass
+    retired : tuple of LabelClass
+        Classes that were taken out of the list. Old edits may still mention their ids, which are never used again.
+
     Raises
     ------
     InputError
@@ -74,6 +86,7 @@ class LabelSchema:
     id: str
     title: str
     classes: tuple[LabelClass, ...]
+    retired: tuple[LabelClass, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.classes:
@@ -87,6 +100,9 @@ class LabelSchema:
                     f"Label schema '{self.id}' has two classes with the {what} {sorted(doubled)[0]!r}; "
                     "make them different."
                 )
+        both = {c.id for c in self.retired} & set(self.ids)
+        if both:
+            raise InputError(f"Label schema '{self.id}' has a class with the id {min(both)}, which was another one's.")
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -104,19 +120,22 @@ class LabelSchema:
         )
 
     def by_name(self, name: str) -> LabelClass:
+        """The class of that name, else the one that had it before; ``InputError`` names the nearest."""
         for c in self.classes:
             if c.name.casefold() == name.casefold():
+                return c
+        for c in self.classes:
+            if name.casefold() in (former.casefold() for former in c.former):
                 return c
         hint = suggestion(name, (c.name for c in self.classes), otherwise="it has")
         raise InputError(f"Schema '{self.id}' has no class '{name}'; {hint}")
 
     def with_colors(self, colors: Mapping[int, str]) -> LabelSchema:
         """The same classes in other colours; ids that ``colors`` lacks keep theirs."""
-        classes = tuple(LabelClass(c.id, c.name, colors.get(c.id, c.color), c.key) for c in self.classes)
-        return LabelSchema(self.id, self.title, classes)
+        return replace(self, classes=tuple(replace(c, color=colors.get(c.id, c.color)) for c in self.classes))
 
     def crosswalk(self, classes: Iterable[LabelClass]) -> NDArray[np.uint8]:
-        """Lookup table that turns label values of ``classes`` into this schema's, matched by name.
+        """Lookup table that turns label values of ``classes`` into this schema's, matched by name, also former ones.
 
         Returns
         -------
@@ -124,7 +143,8 @@ class LabelSchema:
             ``table[value]``; values without a class of the same name become ``IGNORE``.
         """
         table = np.full(256, IGNORE, np.uint8)
-        own = {c.name.casefold(): c.id for c in self.classes}
+        own = {former.casefold(): c.id for c in self.classes for former in c.former}
+        own |= {c.name.casefold(): c.id for c in self.classes}
         for c in classes:
             table[c.id] = own.get(c.name.casefold(), IGNORE)
         return table
@@ -139,12 +159,15 @@ class LabelSchema:
             )
 
     def to_json(self) -> dict[str, Any]:
-        return {"id": self.id, "title": self.title, "classes": [c.to_json() for c in self.classes]}
+        own = {"id": self.id, "title": self.title, "classes": [c.to_json() for c in self.classes]}
+        return own | ({"retired": [c.to_json() for c in self.retired]} if self.retired else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LabelSchema:
         try:
-            classes = tuple(LabelClass.from_json(c) for c in data["classes"])
-            return cls(str(data["id"]), str(data.get("title", data["id"])), classes)
+            classes, retired = (
+                tuple(LabelClass.from_json(c) for c in part) for part in (data["classes"], data.get("retired", ()))
+            )
+            return cls(str(data["id"]), str(data.get("title", data["id"])), classes, retired)
         except (KeyError, TypeError) as error:
             raise InputError(f"A label schema needs an id and a list of classes; missing or wrong: {error}.") from None

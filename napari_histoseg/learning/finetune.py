@@ -212,7 +212,8 @@ def channels_of(classes: Sequence[LabelClass], snapshot: EditSnapshot) -> tuple[
     own = {c.name.casefold(): k for k, c in enumerate(classes)}
     channels = np.full(256, IGNORE, np.uint8)
     for c in snapshot.classes:
-        channels[c.id] = own.get(c.name.casefold(), IGNORE)
+        known = (own[name.casefold()] for name in (c.name, *c.former) if name.casefold() in own)
+        channels[c.id] = next(known, IGNORE)
     counts = np.zeros(256, np.int64)
     for item in snapshot.images:
         counts += np.bincount(item.labels[item.state > 0], minlength=256)
