@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from psygnal import Signal
 
 from napari_histoseg.core import cell_shapes
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_outlines import split_each
-from napari_histoseg.core.cell_patch import Origin
+from napari_histoseg.core.edit import State
 from napari_histoseg.core.errors import InputError
-from napari_histoseg.session.cell_look import CellLook, Ids, places_of
+from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.session.cell_look import Ids, places_of
+from napari_histoseg.session.cell_shaping import CellShaping, boxes_in
 
 if TYPE_CHECKING:
     from napari_histoseg.core.edit import Edit
 
 
-class CellWork(CellLook):
+class CellWork(CellShaping):
     """Changes cells of the open project, each call as one step that undo takes back.
 
     Every call returns the edit, or None when nothing changed, and emits ``edited`` of the session and ``changed``.
-    Numbers None mean all cells of the image; acts on chosen cells are a person's word for them, acts on all are not.
-    All raise ``InputError`` for cells and classes that do not exist, and ``ProjectError`` when no project is open, the
-    disk is full or the project is read-only; then nothing has changed.
+    Numbers None mean all cells of the image; acts on chosen cells are a person's word for them, outlines changed in
+    all cells at once are not. All raise ``InputError`` for cells and classes that do not exist and where the µm per
+    pixel is needed but unknown, and ``ProjectError`` when no project is open, the disk is full or the project is
+    read-only; then nothing has changed.
     """
-
-    changed = Signal(str, Box)
-    """Id of an image and the box whose cells look different."""
 
     def set_class(self, image_id: str, ids: Ids, class_id: int) -> Edit | None:
         """Give cells a class; ``IGNORE`` for an unknown one."""
@@ -64,12 +62,50 @@ class CellWork(CellLook):
             raise InputError("No cell holds two of the points; set one in each part that a cell should have.")
         return self._split(image_id, ids[counts > 1], places, cell_shapes.split_by_points)
 
+    def from_regions(self, image_id: str, class_ids: ArrayLike) -> Edit | None:
+        """Make a cell of each connected region that the labels show of those classes; cells that are there stay.
+
+        The new cells are verified where a person vouched for the labels of all of them.
+        """
+        from skimage.measure import label
+
+        cells, chosen = self.of(image_id), np.unique(np.asarray(class_ids, np.int64))
+        for class_id in chosen.tolist():
+            self._project.schema.by_id(class_id)
+        labels = self._review.displayed(image_id)
+        is_new = np.isin(labels, chosen) & (cells.instances == 0)
+        box = Box.of_mask(is_new)
+        if box.is_empty:
+            raise InputError("The labels show no region of these classes beside the cells; choose other classes.")
+        is_new, shown = is_new[box.slices], labels[box.slices]
+        regions = label(np.where(is_new, shown.astype(np.int32) + 1, 0), connectivity=1)
+        numbers, first = np.unique(regions, return_index=True)
+        classes = dict(zip((numbers + cells.next_id - 1).tolist(), shown.ravel()[first].tolist(), strict=True))
+        classes.pop(cells.next_id - 1, None)
+        after = np.where(is_new, regions + (cells.next_id - 1), cells.instances[box.slices])
+        is_vouched_for = bool((self._review.state(image_id, box)[is_new] != State.UNREVIEWED).all())
+        return self._edit(image_id, box, after, tool="from regions", classes=classes, verified=is_vouched_for)
+
+    def to_regions(self, image_id: str, ids: Ids) -> Edit | None:
+        """Paint cells of known class into the labels, as a person's."""
+        cells, chosen = self.of(image_id), self._chosen(image_id, ids)
+        known = chosen[cells.class_of(chosen) != IGNORE]
+        if not known.size:
+            raise InputError("None of these cells has a class; give them one first.")
+        box = cells.box_around(known)
+        is_painted = np.zeros(cells.next_id, bool)
+        is_painted[known] = True
+        instances = cells.instances[box.slices]
+        painted, shown = cells.class_lookup[instances], self._review.displayed(image_id, box)
+        after = np.where(is_painted[instances], painted, shown)
+        return self._done(self._project.record(image_id, tool="from cells", box=box, after=after))
+
     def _split(self, image_id: str, ids: NDArray[np.int64], places: ArrayLike, cut: Any) -> Edit | None:
         cells = self.of(image_id)
         box = cells.box_around(ids)
-        parts = {int(k): Box(*b.tolist()).relative_to(box) for k, b in zip(ids, cells.boxes(ids), strict=True)}
         local = places_of(places) - (box.y0, box.x0)
-        after, parents = split_each(cells.instances[box.slices], parts, local, cells.next_id, cut)
+        boxes = boxes_in(cells, ids, box)
+        after, parents = split_each(np.asarray(cells.instances[box.slices]), boxes, local, cells.next_id, cut)
         if not parents:
             raise InputError("No cell was cut in two; draw across a cell from side to side.")
         classes = {new: int(cells.class_of(old)[0]) for new, old in parents.items()}
@@ -80,27 +116,3 @@ class CellWork(CellLook):
             if parents.get(owner) == old:
                 points |= {old: None, owner: (y, x)}
         return self._edit(image_id, box, after, tool="split", classes=classes, points=points)
-
-    def _edit(
-        self,
-        image_id: str,
-        box: Box,
-        after: NDArray[Any],
-        *,
-        tool: str,
-        classes: Mapping[int, int] | None = None,
-        points: Mapping[int, tuple[float, float] | None] | None = None,
-        origin: Origin | None = Origin.PERSON,
-        verified: bool | None = True,
-    ) -> Edit | None:
-        project = self._project
-        return self._done(
-            project.edit_cells(
-                image_id, box, after, tool=tool, classes=classes, points=points, origin=origin, verified=verified
-            )
-        )
-
-    def _done(self, edit: Edit | None) -> Edit | None:
-        if edit is not None:
-            self._review.tell(edit)
-        return edit
