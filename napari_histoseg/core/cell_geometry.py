@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
+from napari_histoseg.core.cell_runs import CellRuns
 
 _STRIP_PX = 256
 _FAR = np.iinfo(np.int64).max
@@ -35,8 +36,7 @@ class CellGeometry:
         self._is_stale = np.zeros(count, bool)
         if count > 1:
             for top, strip in _strips(instances):
-                y, x = np.nonzero(strip)
-                self._add(strip[y, x], y + top, x)
+                self.move(Box(top, 0, top + len(strip), strip.shape[1]), CellRuns.between(np.zeros_like(strip), strip))
 
     def grow(self, count: int) -> None:
         """Make room for numbers up to ``count`` - 1."""
@@ -46,17 +46,13 @@ class CellGeometry:
         self._boxes = np.concatenate([self._boxes, _no_boxes(more)])
         self._is_stale = np.append(self._is_stale, np.zeros(more, bool))
 
-    def move(self, box: Box, mask: NDArray[np.bool_], before: NDArray[np.uint32], after: NDArray[np.uint32]) -> None:
-        """Pixels of a box went from the cells ``before`` to ``after``, (n,) each; the map has them already."""
-        done = 0
-        for top, strip in _strips(mask):
-            y, x = np.nonzero(strip)
-            y, x = y + box.y0 + top, x + box.x0
-            part = slice(done, done + len(y))
-            was, now = before[part] > 0, after[part] > 0
-            self._remove(before[part][was], y[was], x[was])
-            self._add(after[part][now], y[now], x[now])
-            done += len(y)
+    def move(self, box: Box, runs: CellRuns) -> None:
+        """Pixels of a box went from one cell to another; the map has them already."""
+        y, x = np.divmod(runs.starts, max(1, runs.shape[1]))
+        y, x = y + box.y0, x + box.x0
+        was, now = runs.before > 0, runs.after > 0
+        self._remove(_Runs(runs.before[was], y[was], x[was], runs.lengths[was]))
+        self._add(_Runs(runs.after[now], y[now], x[now], runs.lengths[now]))
 
     def centroids(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """(k, 2) as (y, x), the middle of the first pixel being 0."""
@@ -83,8 +79,7 @@ class CellGeometry:
         self._boxes[cell_id] = tight.y0, tight.x0, tight.y1, tight.x1
         self._is_stale[cell_id] = False
 
-    def _add(self, ids: NDArray[np.uint32], y: NDArray[np.intp], x: NDArray[np.intp]) -> None:
-        runs = _Runs(ids, y, x)
+    def _add(self, runs: _Runs) -> None:
         cells, which = self._grouped(runs.ids)
         self._count(cells, which, runs, 1)
         low = _no_boxes(len(cells))
@@ -95,8 +90,7 @@ class CellGeometry:
         self._boxes[cells, :2] = np.minimum(self._boxes[cells, :2], low[:, :2])
         self._boxes[cells, 2:] = np.maximum(self._boxes[cells, 2:], low[:, 2:])
 
-    def _remove(self, ids: NDArray[np.uint32], y: NDArray[np.intp], x: NDArray[np.intp]) -> None:
-        runs = _Runs(ids, y, x)
+    def _remove(self, runs: _Runs) -> None:
         cells, which = self._grouped(runs.ids)
         self._count(cells, which, runs, -1)
         is_gone = self.area[cells] == 0
@@ -121,15 +115,13 @@ class CellGeometry:
         self._sums[cells] += sign * np.stack([sum_y, sum_x], axis=1)
 
 
-class _Runs:
-    """Pixels of the same cell side by side in a row, which are fewer than pixels: first pixel and length of each."""
+class _Runs(NamedTuple):
+    """Pixels of one cell side by side in a row: number of the cell, first pixel and number of pixels of each, (k,)."""
 
-    def __init__(self, ids: NDArray[np.uint32], y: NDArray[np.intp], x: NDArray[np.intp]) -> None:
-        is_start = np.ones(ids.size, bool)
-        is_start[1:] = (ids[1:] != ids[:-1]) | (y[1:] != y[:-1]) | (x[1:] != x[:-1] + 1)
-        starts = np.flatnonzero(is_start)
-        self.ids, self.y, self.x = ids[starts], y[starts], x[starts]
-        self.lengths = np.diff(np.append(starts, ids.size))
+    ids: NDArray[np.uint32]
+    y: NDArray[np.int64]
+    x: NDArray[np.int64]
+    lengths: NDArray[np.int64]
 
 
 def pixel_counts(instances: NDArray[np.uint32], count: int) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
+from napari_histoseg.core.cell_runs import CellRuns, occurring
 from napari_histoseg.core.edit import COMPRESSION, pack_mask, unpack_mask
 from napari_histoseg.core.schema import IGNORE
 
@@ -59,10 +60,8 @@ class CellPatch:
         Around the changed pixels and the cells whose rows changed: what must be drawn again.
     pixels : Box
         The smallest box around the changed pixels; empty when no outline changed.
-    mask : ndarray of bool, shape (h, w)
-        Which pixels of ``pixels`` changed; n of them.
-    before, after : ndarray of uint32, shape (n,)
-        Numbers of the cells at the changed pixels, row by row; 0 is background.
+    runs : CellRuns
+        What became of the pixels of ``pixels``.
     ids : ndarray of uint32, shape (k,)
         Numbers of the cells whose rows changed, ascending.
     before_rows, after_rows : ndarray of `ROW`, shape (k,)
@@ -71,9 +70,7 @@ class CellPatch:
 
     box: Box
     pixels: Box
-    mask: NDArray[np.bool_]
-    before: NDArray[np.uint32]
-    after: NDArray[np.uint32]
+    runs: CellRuns
     ids: NDArray[np.uint32]
     before_rows: NDArray[np.void]
     after_rows: NDArray[np.void]
@@ -81,37 +78,53 @@ class CellPatch:
     @property
     def changed(self) -> int:
         """Number of changed pixels."""
-        return int(self.before.size)
+        return self.runs.changed
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Which pixels (h, w) of ``pixels`` changed; n of them."""
+        return self.runs.mask()
+
+    @property
+    def before(self) -> NDArray[np.uint32]:
+        """Numbers (n,) of the cells at the changed pixels, row by row; 0 is background."""
+        return np.repeat(self.runs.before, self.runs.lengths)
+
+    @property
+    def after(self) -> NDArray[np.uint32]:
+        """Numbers (n,) of the cells at the changed pixels after it, as `before`."""
+        return np.repeat(self.runs.after, self.runs.lengths)
+
+    @property
+    def touched_ids(self) -> NDArray[np.int64]:
+        """Numbers of the cells that were made, changed or removed, ascending."""
+        numbers = occurring(self.runs.before, self.runs.after, self.ids)
+        return numbers[numbers > 0]
 
     @property
     def cells(self) -> int:
         """Number of cells that were made, changed or removed."""
-        starts = self._run_starts()
-        numbers = np.unique(np.concatenate([self.before[starts], self.after[starts], self.ids]))
-        return int(np.count_nonzero(numbers))
+        return len(self.touched_ids)
 
     @property
     def largest_id(self) -> int:
         """The highest number that occurs; 0 when none does."""
-        return max(int(numbers.max(initial=0)) for numbers in (self.ids, self.before, self.after))
+        return max(int(numbers.max(initial=0)) for numbers in (self.ids, self.runs.before, self.runs.after))
 
     def reversed(self) -> CellPatch:
         """The patch that takes this one back."""
-        return CellPatch(
-            self.box, self.pixels, self.mask, self.after, self.before, self.ids, self.after_rows, self.before_rows
-        )
+        return CellPatch(self.box, self.pixels, self.runs.reversed(), self.ids, self.after_rows, self.before_rows)
 
     def encode(self) -> bytes:
         """Compressed bytes with a checksum; the class of one cell takes about forty.
 
         Points are written only where a row has one, so that other patches are what the version before points wrote.
         """
-        starts = self._run_starts()
-        lengths = np.diff(np.append(starts, self.before.size))
+        lengths, before, after = self.runs.stretches()
         corners = (self.pixels.y0, self.pixels.x0, self.pixels.y1, self.pixels.x1)
         steps = np.diff(self.ids, prepend=np.uint32(0))
-        parts = [_HEAD.pack(*corners, starts.size, self.ids.size), pack_mask(self.mask)]
-        parts += [_pack(values) for values in (lengths, self.before[starts], self.after[starts], steps)]
+        parts = [_HEAD.pack(*corners, lengths.size, self.ids.size), pack_mask(self.mask)]
+        parts += [_pack(values) for values in (lengths, before, after, steps)]
         for rows in (self.before_rows, self.after_rows):
             parts += [_pack(rows[name]) for name in _BYTES]
             parts.append(_pack_floats(rows["score"]))
@@ -119,12 +132,6 @@ class CellPatch:
         if any((rows["point_y"] != NO_POINT).any() for rows in sides):
             parts += [_pack_floats(rows[name]) for rows in sides for name in _POINT]
         return zlib.compress(b"".join(parts), COMPRESSION)
-
-    def _run_starts(self) -> NDArray[np.intp]:
-        """Where, among the changed pixels, the cell before or after is another than at the pixel in front."""
-        is_start = np.ones(self.before.size, bool)
-        is_start[1:] = (self.before[1:] != self.before[:-1]) | (self.after[1:] != self.after[:-1])
-        return np.flatnonzero(is_start)
 
     @classmethod
     def decode(cls, data: bytes, box: Box) -> CellPatch:
@@ -147,10 +154,9 @@ class CellPatch:
             raise ValueError(f"patch of {pixels} does not fit {box}")
         mask, cut = unpack_mask(raw[_HEAD.size :], pixels)
         reader = _Reader(raw[_HEAD.size + cut :])
-        lengths = reader.take(run_count)
-        if int(lengths.sum(dtype=np.int64)) != np.count_nonzero(mask):
+        lengths, before, after = (reader.take(run_count) for _ in range(3))
+        if int(lengths.sum(dtype=np.int64)) != np.count_nonzero(mask) or not lengths.all():
             raise ValueError(f"patch does not fit {box}")
-        before, after = (np.repeat(reader.take(run_count), lengths) for _ in range(2))
         ids = np.cumsum(reader.take(row_count), dtype=np.uint32)
         before_rows, after_rows = sides = [reader.take_rows(row_count) for _ in range(2)]
         if not reader.is_at_end:
@@ -159,7 +165,7 @@ class CellPatch:
                     rows[name] = reader.take_floats(row_count)
         if not reader.is_at_end:
             raise ValueError("patch has too many bytes")
-        return cls(box, pixels, mask, before, after, ids, before_rows, after_rows)
+        return cls(box, pixels, CellRuns.of_mask(mask, lengths, before, after), ids, before_rows, after_rows)
 
 
 class _Reader:

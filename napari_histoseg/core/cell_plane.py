@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_geometry import CellGeometry, pixel_counts
 from napari_histoseg.core.cell_patch import NO_CELL, NO_POINT, ROW, CellPatch, Origin
+from napari_histoseg.core.cell_runs import CellRuns, occurring
 from napari_histoseg.core.cells import CellPoints, CellTable
 from napari_histoseg.core.checkpoint import CELLS, Stored, filled
 from napari_histoseg.core.errors import InputError
@@ -211,20 +212,19 @@ class Cells(Chunked):
         verified: bool | None,
     ) -> CellPatch | None:
         """What setting the numbers of a box (h, w) changes; None when nothing. See `CellEditing.edit_cells`."""
-        mask = after != self._instances[box.slices]
-        tight = Box.of_mask(mask)
-        mask = mask[tight.slices]
-        pixels = tight.shift(int(box.y0), int(box.x0)) if mask.any() else tight
-        before, values = self._instances[pixels.slices][mask], after[tight.slices][mask]
-        (lost, lost_count), (won, won_count) = (np.unique(part, return_counts=True) for part in (before, values))
-        self._check_new(won)
-        ids = np.setdiff1d(np.append(lost, won), [0]).astype(np.int64)
+        tight = Box.of_mask(after != self._instances[box.slices])
+        pixels = tight if tight.is_empty else tight.shift(int(box.y0), int(box.x0))
+        runs = CellRuns.between(self._instances[pixels.slices], after[tight.slices])
+        self._check_new(occurring(runs.after))
+        ids = occurring(runs.before, runs.after)
+        ids = ids[ids > 0]
         named = np.array([*classes, *points], np.int64)
         ids = np.union1d(ids, self._known(np.setdiff1d(named, ids)))
         area = self._by_number(self._geometry.area, ids, 0)
-        for numbers, counts, sign in ((lost, lost_count, -1), (won, won_count, 1)):
+        for numbers, sign in ((runs.before, -1), (runs.after, 1)):
             is_cell = numbers > 0
-            area[np.searchsorted(ids, numbers[is_cell])] += sign * counts[is_cell]
+            place = np.searchsorted(ids, numbers[is_cell])
+            area += sign * np.bincount(place, runs.lengths[is_cell], len(ids)).astype(np.int64)
         rows = self._by_number(self._rows, ids, NO_CELL)
         numbers = np.array(list(classes), np.int64)
         place, given = np.searchsorted(ids, numbers), np.array(list(classes.values()), np.uint8)
@@ -240,7 +240,7 @@ class Cells(Chunked):
         for name, values_of in zip(_POINT, np.array(list(points.values()), np.float32).reshape(-1, 2).T, strict=True):
             rows[name][place] = values_of
         rows[area == 0] = NO_CELL
-        return self._patch(pixels, mask, before, values, ids, rows)
+        return self._patch(pixels, runs, ids, rows)
 
     def replacement_patch(self, instances: NDArray[np.uint32], rows: NDArray[np.void]) -> CellPatch | None:
         """What putting other cells in the place of all there are changes; None when nothing.
@@ -251,10 +251,8 @@ class Cells(Chunked):
         rows : ndarray of `ROW`, shape (n,)
             By number, from 0 on; at least as many as the highest number in ``instances`` needs.
         """
-        mask = instances != self._instances
-        pixels = Box.of_mask(mask)
-        mask = mask[pixels.slices].copy()
-        before, after = self._instances[pixels.slices][mask], instances[pixels.slices][mask]
+        pixels = Box.of_mask(instances != self._instances)
+        runs = CellRuns.between(self._instances[pixels.slices], instances[pixels.slices])
         count = max(len(rows), self.next_id)
         is_there = pixel_counts(instances, count) > 0
         is_there[0] = False
@@ -262,7 +260,7 @@ class Cells(Chunked):
         new[: len(rows)][is_there[: len(rows)]] = rows[is_there[: len(rows)]]
         old = self._by_number(self._rows, np.arange(count), NO_CELL)
         ids = np.flatnonzero(new != old)
-        return self._patch(pixels, mask, before, after, ids, new[ids])
+        return self._patch(pixels, runs, ids, new[ids])
 
     def difference_patch(self, other: Cells) -> CellPatch | None:
         """What leads from here to ``other``; None when they are equal."""
@@ -275,10 +273,8 @@ class Cells(Chunked):
             self._rows = np.append(self._rows, np.full(missing, NO_CELL))
             self._geometry.grow(len(self._rows))
         if patch.changed:
-            part = self._instances[patch.pixels.slices]
-            old = part[patch.mask]
-            part[patch.mask] = patch.after
-            self._geometry.move(patch.pixels, patch.mask, old, patch.after)
+            moved = patch.runs.put(self._instances[patch.pixels.slices])
+            self._geometry.move(patch.pixels, moved)
             self._touch(patch.pixels, "instances")
         self._rows[patch.ids] = patch.after_rows
         self._is_noted = False
@@ -304,26 +300,17 @@ class Cells(Chunked):
         return base64.b64encode(zlib.compress(noted.tobytes(), _COMPRESSION)).decode("ascii")
 
     def _rows_patch(self, ids: NDArray[np.int64], rows: NDArray[np.void]) -> CellPatch | None:
-        nothing = np.zeros(0, np.uint32)
-        return self._patch(Box(0, 0, 0, 0), np.zeros((0, 0), bool), nothing, nothing, ids, rows)
+        return self._patch(Box(0, 0, 0, 0), CellRuns.none(), ids, rows)
 
-    def _patch(
-        self,
-        pixels: Box,
-        mask: NDArray[np.bool_],
-        before: NDArray[np.uint32],
-        after: NDArray[np.uint32],
-        ids: NDArray[np.int64],
-        rows: NDArray[np.void],
-    ) -> CellPatch | None:
+    def _patch(self, pixels: Box, runs: CellRuns, ids: NDArray[np.int64], rows: NDArray[np.void]) -> CellPatch | None:
         old = self._by_number(self._rows, ids, NO_CELL)
         is_changed = old != rows
-        if not is_changed.any() and not before.size:
+        if not is_changed.any() and not runs.changed:
             return None
         changed = ids[is_changed]
         box = pixels.union(self._geometry.box_around(changed[changed < self.next_id]))
         numbers = changed.astype(np.uint32)
-        return CellPatch(box, pixels, mask, before, after, numbers, old[is_changed], rows[is_changed])
+        return CellPatch(box, pixels, runs, numbers, old[is_changed], rows[is_changed])
 
     def _known(self, ids: ArrayLike) -> NDArray[np.int64]:
         """Those numbers as an array; ``InputError`` when one is of no cell."""
@@ -334,9 +321,9 @@ class Cells(Chunked):
             raise InputError(f"There is no cell {int(known[is_wrong][0])} in this image; it may have been deleted.")
         return known
 
-    def _check_new(self, ids: NDArray[np.uint32]) -> None:
+    def _check_new(self, ids: NDArray[np.int64]) -> None:
         """``InputError`` when one of the numbers was used before and is free now, or is far too high."""
-        old = ids[(ids > 0) & (ids < self.next_id)].astype(np.int64)
+        old = ids[(ids > 0) & (ids < self.next_id)]
         dead = old[self._geometry.area[old] == 0]
         if dead.size:
             raise InputError(f"Number {int(dead[0])} was another cell's; number new cells from {self.next_id} on.")

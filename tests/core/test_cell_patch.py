@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import NO_CELL, ROW, CellPatch
+from napari_histoseg.core.cell_runs import CellRuns
 
 OF_VERSION_2 = "785e6360c0044c40214646462666064d10d5c8d8c8c0c2c0d0600714b66f640672195b805c7b003f370508"
 
@@ -33,22 +34,25 @@ def rows(draw: st.DrawFn, count: int) -> np.ndarray:
 
 @st.composite
 def patches(draw: st.DrawFn) -> CellPatch:
-    mask = draw(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=30)))
+    shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, max_side=30))
+    few = st.sampled_from(draw(st.lists(numbers, min_size=1, max_size=4)))
+    before, after = (draw(hnp.arrays(np.uint32, shape, elements=few)) for _ in range(2))
     y, x = draw(st.integers(0, 9999)), draw(st.integers(0, 9999))
-    pixels = Box(y, x, y + mask.shape[0], x + mask.shape[1])
-    if not mask.any():
-        pixels, mask = Box(0, 0, 0, 0), np.zeros((0, 0), bool)
-    before, after = (draw(hnp.arrays(np.uint32, int(mask.sum()), elements=numbers)) for _ in range(2))
+    pixels, runs = Box(y, x, y + shape[0], x + shape[1]), CellRuns.between(before, after)
+    if not runs.changed:
+        pixels, runs = Box(0, 0, 0, 0), CellRuns.none()
     ids = np.array(sorted(draw(st.sets(numbers, max_size=12))), np.uint32)
     box = pixels.union(Box(y, x, y + 40, x + 50))
-    return CellPatch(box, pixels, mask, before, after, ids, draw(rows(len(ids))), draw(rows(len(ids))))
+    return CellPatch(box, pixels, runs, ids, draw(rows(len(ids))), draw(rows(len(ids))))
 
 
 def assert_equal(one: CellPatch, other: CellPatch) -> None:
     assert (one.box, one.pixels) == (other.box, other.pixels)
     for name in ("mask", "before", "after", "ids", "before_rows", "after_rows"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
         assert getattr(one, name).dtype == getattr(other, name).dtype
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    for name in ("shape", "starts", "lengths", "before", "after"):
+        np.testing.assert_array_equal(getattr(one.runs, name), getattr(other.runs, name))
 
 
 @settings(max_examples=40, deadline=None)
@@ -74,19 +78,17 @@ def test_damage_is_noticed(patch: CellPatch, data: st.DataObject) -> None:
 
 
 def test_a_patch_of_another_box_is_refused() -> None:
-    mask = np.ones((3, 3), bool)
-    values = np.ones(9, np.uint32)
+    runs = CellRuns.between(np.zeros((3, 3), np.uint32), np.ones((3, 3), np.uint32))
     nothing = np.zeros(0, ROW)
-    patch = CellPatch(Box(5, 5, 8, 8), Box(5, 5, 8, 8), mask, values, values, np.zeros(0, np.uint32), nothing, nothing)
+    patch = CellPatch(Box(5, 5, 8, 8), Box(5, 5, 8, 8), runs, np.zeros(0, np.uint32), nothing, nothing)
     with pytest.raises(ValueError, match="does not fit"):
         CellPatch.decode(patch.encode(), Box(0, 0, 7, 7))
 
 
 def test_the_class_of_one_cell_takes_few_bytes() -> None:
     before, after = np.full(1, NO_CELL), np.array([(3, 1, 1, 0.25, -1, -1)], ROW)
-    nothing = np.zeros(0, np.uint32)
     ids = np.array([19_999], np.uint32)
-    patch = CellPatch(Box(9, 9, 20, 20), Box(0, 0, 0, 0), np.zeros((0, 0), bool), nothing, nothing, ids, before, after)
+    patch = CellPatch(Box(9, 9, 20, 20), Box(0, 0, 0, 0), CellRuns.none(), ids, before, after)
     assert len(patch.encode()) < 80
 
 
@@ -94,9 +96,8 @@ def test_a_patch_without_points_is_what_the_version_before_points_wrote() -> Non
     """Bytes that version 2 of the journal wrote for the class of cells 3 and 300."""
     before = np.array([(1, 1, 0, 0.25, -1, -1), (2, 1, 0, 0.5, -1, -1)], ROW)
     after = np.array([(3, 1, 1, 1, -1, -1), (3, 1, 1, 1, -1, -1)], ROW)
-    nothing = np.zeros(0, np.uint32)
     ids = np.array([3, 300], np.uint32)
     box = Box(9, 9, 20, 20)
-    patch = CellPatch(box, Box(0, 0, 0, 0), np.zeros((0, 0), bool), nothing, nothing, ids, before, after)
+    patch = CellPatch(box, Box(0, 0, 0, 0), CellRuns.none(), ids, before, after)
     assert patch.encode().hex() == OF_VERSION_2
     assert_equal(CellPatch.decode(bytes.fromhex(OF_VERSION_2), box), patch)
