@@ -24,13 +24,15 @@ from napari_histoseg.widgets.parts.list_keys import ListKeys
 from napari_histoseg.widgets.parts.swatch import swatch
 
 _HEIGHT_PX = 190
-_COLUMNS: tuple[tuple[str, str, str], ...] = (
-    ("Class", "Class of the cell; a class letter gives it to the rows chosen", ""),
-    ("µm²", "Area in µm²", ".0f"),
-    ("Stain", "Mean amount of haematoxylin in optical density; – until the cells were measured", ".2f"),
-    ("Score", "How sure the model was of the class, 0 to 1; 1 where a person gave it", ".2f"),
-    ("No.", "Number of the cell", "d"),
+_MARGIN_PX = 14
+_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
+    ("Class", "Class of the cell; a class letter gives it to the rows chosen", "", ""),
+    ("µm²", "Area in µm²", ".0f", "0000"),
+    ("Stain", "Mean amount of haematoxylin in optical density; – until the cells were measured", ".2f", "Stain"),
+    ("Score", "How sure the model was of the class, 0 to 1; 1 where a person gave it", ".2f", "Score"),
+    ("No.", "Number of the cell", "d", "000000"),
 )
+"""Title, tooltip, format of the values, and a text as wide as the widest."""
 
 
 class CellTableModel(QAbstractTableModel):
@@ -137,10 +139,11 @@ class CellTableView(QTableView):
         if rows is not None and titles is not None:
             rows.hide()
             rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
+            titles.setHighlightSections(False)  # it would ask for every row
             titles.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
             titles.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
             for column in range(1, len(_COLUMNS)):
-                titles.resizeSection(column, self.fontMetrics().horizontalAdvance("000000") + 18)
+                titles.resizeSection(column, self.fontMetrics().horizontalAdvance(_COLUMNS[column][3]) + _MARGIN_PX)
         self._is_showing = False
         self._keys = ListKeys(self, lambda name: self._jump() if name == "enter" else on_key(name))
         self.doubleClicked.connect(lambda _: self._jump())

@@ -14,7 +14,7 @@ _COLUMNS = 3
 _MODES = (
     ("select", "Choose"),
     ("points", "Points"),
-    ("snap", "Smart brush"),
+    ("snap", "Outline"),
     ("split", "Cut"),
     ("split_at", "Divide"),
     ("merge", "Glue"),
@@ -22,7 +22,7 @@ _MODES = (
     ("copy", "Copy class"),
 )
 _ACTS = (
-    ("verify", "Right"),
+    ("verify", "Is right"),
     ("delete", "Delete"),
     ("undo", "Undo"),
     ("redo", "Redo"),
@@ -30,7 +30,7 @@ _ACTS = (
 _WITHOUT_CELLS = ("points", "snap", "undo", "redo")
 """What makes sense before there is any cell."""
 
-_SIGNS = (("Ctrl+Shift+", "Ctrl⇧"), ("Shift+", "⇧"), ("Ctrl+", "Ctrl "), ("Escape", "Esc"), ("Delete", "Del"))
+_SIGNS = (("Ctrl+Shift+", "Ctrl⇧"), ("Shift+", "⇧"), ("Escape", "Esc"), ("Delete", "Del"))
 
 
 class CellToolsBox(QWidget):
@@ -77,7 +77,7 @@ class CellToolsBox(QWidget):
 
     def _button(self, name: str, title: str, act: Callable[[], None]) -> QPushButton:
         key, told = self._view.cells.key_of(name), dict(self._view.cells.shortcuts())
-        button = self._buttons[name] = QPushButton(f"{title}  {_short(key)}")
+        button = self._buttons[name] = QPushButton(f"{title} {_short(key)}")
         self._texts[name] = f"{told.get(key, title)} (key {key})"
         button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         button.clicked.connect(lambda _=False: act())

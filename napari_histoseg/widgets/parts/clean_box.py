@@ -12,6 +12,7 @@ from napari_histoseg.widgets.parts.progress_row import ProgressRow
 from napari_histoseg.widgets.parts.reasons import allow
 from napari_histoseg.widgets.parts.view import View
 
+_COLUMNS, _THIRD = 6, 2
 _SMALL_UM2 = 10.0
 _STEP_UM = 0.25
 
@@ -42,25 +43,27 @@ class CleanBox(QWidget):
 
     def _build(self) -> None:
         cells, grid = self._session.cells, self._grid
-        grid.addWidget(QLabel("Smaller than"), 0, 0)
-        grid.addWidget(self._least, 0, 1)
+        for column in range(_COLUMNS):
+            grid.setColumnStretch(column, 1)
+        grid.addWidget(QLabel("Smaller than"), 0, 0, 1, _THIRD)
+        grid.addWidget(self._least, 0, _THIRD, 1, _THIRD)
         small = "Delete all cells of the image that are smaller, chosen or not"
-        self._add(0, 2, "Delete", small, lambda image_id, _: cells.delete_smaller(image_id, self._least.value()))
-        grid.addWidget(self._step, 1, 0)
+        self._add(0, 4, "Delete", small, lambda image_id, _: cells.delete_smaller(image_id, self._least.value()))
+        grid.addWidget(self._step, 1, 0, 1, _THIRD)
         grow = f"Move outlines outwards, never over a neighbour (key {self._view.cells.key_of('grow')})"
-        self._add(1, 1, "Grow", grow, lambda image_id, ids: cells.grow(image_id, ids, self._step.value()))
+        self._add(1, 2, "Grow", grow, lambda image_id, ids: cells.grow(image_id, ids, self._step.value()))
         shrink = f"Move outlines inwards (key {self._view.cells.key_of('shrink')})"
-        self._add(1, 2, "Shrink", shrink, lambda image_id, ids: cells.grow(image_id, ids, -self._step.value()))
+        self._add(1, 4, "Shrink", shrink, lambda image_id, ids: cells.grow(image_id, ids, -self._step.value()))
         smooth = f"Round off jagged outlines (key {self._view.cells.key_of('smooth')})"
         self._add(2, 0, "Smooth", smooth, cells.smooth)
         fill = f"Close holes inside cells (key {self._view.cells.key_of('fill_holes')})"
-        self._add(2, 1, "Fill holes", fill, cells.fill_holes)
+        self._add(2, 2, "Fill holes", fill, cells.fill_holes)
         again = f"Let the model in use outline these cells anew (key {self._view.cells.key_of('repaint')})"
-        self._add(2, 2, "Outline anew", again, cells.repaint)
+        self._add(2, 4, "Outline anew", again, cells.repaint)
         regions = "Make a cell of every connected painted region of the class chosen in the legend"
-        self._add(3, 0, "Regions to cells", regions, lambda image_id, _: self._from_regions(image_id))
+        self._add(3, 0, "Regions to cells", regions, lambda image_id, _: self._from_regions(image_id), columns=3)
         paint = "Paint cells into the regions with their classes, as your corrections, for training"
-        self._add(3, 1, "Cells to regions", paint, cells.to_regions, columns=2)
+        self._add(3, 3, "Cells to regions", paint, cells.to_regions, columns=3)
 
     def refresh(self, reason: str) -> None:
         """Show which cells are meant and what can be done.
@@ -81,7 +84,7 @@ class CleanBox(QWidget):
         """Show how far the model is."""
         self._progress.show_status(status)
 
-    def _add(self, row: int, column: int, title: str, tooltip: str, act: Act, *, columns: int = 1) -> None:
+    def _add(self, row: int, column: int, title: str, tooltip: str, act: Act, *, columns: int = _THIRD) -> None:
         button = QPushButton(title)
         button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         button.clicked.connect(lambda _=False: self._do(act))
@@ -105,7 +108,9 @@ def _field(low: float, high: float, value: float, step: float, unit: str, toolti
     field = QDoubleSpinBox()
     field.setRange(low, high)
     field.setSingleStep(step)
+    field.setDecimals(2 if step < 1 else 0)
     field.setValue(value)
     field.setSuffix(unit)
     field.setToolTip(tooltip)
+    field.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     return field
