@@ -151,7 +151,7 @@ def add_points_layer(viewer: ViewerModel, source: Image, side_px: float, *, name
         np.empty((0, 2)),
         name=name,
         size=side_px,
-        border_width=0.15,
+        border_width=0.05,
         border_color="white",
         face_color="white",
         metadata={METADATA: {"shows": "points"}},

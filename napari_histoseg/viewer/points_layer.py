@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _SIDE_UM = 3.0
 _SIDE_PX = 8.0
-_LIMITS_PX = (7, 18)
+_LIMITS_PX = (8, 18)
 _DRAG_PX = 5
 """A shorter way of the mouse is a click; napari counts so, too."""
 _UNKNOWN = "#FFFFFF"
