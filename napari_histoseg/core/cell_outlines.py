@@ -144,6 +144,31 @@ def outline(instances: Numbers, cell_id: int, mask: NDArray[np.bool_]) -> Number
     return after
 
 
+def outline_each(
+    instances: Numbers, boxes: Mapping[int, Box], outlines: Mapping[int, tuple[Box, NDArray[np.bool_]]]
+) -> Numbers:
+    """The numbers of a box in which each of several cells has a new outline, as far as no other one has its pixels.
+
+    Parameters
+    ----------
+    instances : ndarray of uint32, shape (h, w)
+    boxes : mapping of int to Box
+        Where each of the cells lies in the box, by number.
+    outlines : mapping of int to (Box, ndarray of bool)
+        The new pixels of each; a cell that would get none stays as it is.
+    """
+    after = instances.copy()
+    for number, (box, mask) in outlines.items():
+        around = box.union(boxes[number])
+        whole = np.zeros(around.shape, bool)
+        whole[box.relative_to(around).slices] = mask
+        part = after[around.slices]
+        changed = outline(part, number, whole)
+        if (changed == number).any():
+            part[...] = changed
+    return after
+
+
 def _each(
     instances: Numbers,
     boxes: Mapping[int, Box],

@@ -1,15 +1,28 @@
-"""The single cells that a model of nuclei finds in an image."""
+"""The single cells that a model of nuclei finds: in an image, or anew where one is known."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_histoseg.inference.instances import boundary_channel, classes_of, part_cells
-from napari_histoseg.inference.predict import Predictors, PredictRequest, predict
-from napari_histoseg.jobs.job import Job
+from napari_histoseg.core.box import Box
+from napari_histoseg.inference.instances import (
+    boundary_channel,
+    classes_of,
+    instances_from_probabilities,
+    part_cells,
+)
+from napari_histoseg.inference.predict import Predictors, PredictRequest, predict, probabilities_in
+from napari_histoseg.jobs.job import Job, Progress
+
+Outline = tuple[Box, NDArray[np.bool_]]
+"""A box in pixels of the image and which of its pixels (h, w) are the cell's."""
+
+_AROUND_UM = 12.0
+"""So much of the surroundings tells a model what it looks at, and lets a cell become larger."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,3 +63,35 @@ def find_cells(request: PredictRequest, predictors: Predictors) -> Job[ModelCell
     channels, scores = classes_of(instances, probabilities, boundary=boundary)
     ids = np.array([c.id for c in classes], np.uint8)
     return ModelCells(instances, ids[channels], np.clip(scores, 0.0, 1.0))
+
+
+def repaint_cells(
+    request: PredictRequest, outlines: Mapping[int, Outline], predictors: Predictors
+) -> Job[dict[int, Outline]]:
+    """Outline cells anew, each in a window of its surroundings; those of which the model sees nothing are left out.
+
+    Parameters
+    ----------
+    request : PredictRequest
+        Says image, with known µm per pixel, and model; its boxes do not matter.
+    outlines : mapping of int to Outline
+        By number of the cell.
+    predictors : Predictors
+    """
+    mpp = request.image.mpp
+    if mpp is None:
+        raise ValueError("The µm per pixel of the image must be known.")
+    boundary = boundary_channel(request.weights.classes)
+    found: dict[int, Outline] = {}
+    for done, (number, (box, mask)) in enumerate(outlines.items()):
+        window = box.pad(round(_AROUND_UM / mpp)).clip(request.image.shape)
+        yield Progress(done, len(outlines), "Outlining cells anew.")
+        probabilities = probabilities_in(window, request, predictors)
+        cells = instances_from_probabilities(probabilities, mpp, boundary=boundary)
+        covered = np.bincount(cells[box.relative_to(window).slices][mask], minlength=1)
+        covered[0] = 0
+        if covered.any():
+            new = cells == covered.argmax()
+            tight = Box.of_mask(new)
+            found[number] = tight.shift(window.y0, window.x0), new[tight.slices]
+    return found

@@ -189,6 +189,18 @@ def predict(request: PredictRequest, predictors: Predictors | None = None) -> Jo
     return Prediction(labels, probabilities, plan.boxes, time.perf_counter() - began)
 
 
+def probabilities_in(box: Box, request: PredictRequest, predictors: Predictors) -> NDArray[np.float32]:
+    """Class probabilities (C, h, w) of a small box of an image, at once; errors as in `predict`."""
+    plan = Plan(replace(request, boxes=(box,)))
+    predictor = predictors.get(request.weights, request.device)
+    compute = _compute(plan.grid, predictor, tta=request.tta)
+    probabilities = np.empty((len(predictor.classes), *box.shape), np.float32)
+    for tile in plan.tiles:
+        for rows, values in plan.probabilities(tile, compute):
+            probabilities[:, *rows.relative_to(box).slices] = values
+    return probabilities
+
+
 class Plan:
     """The tiles of a request and how each is computed."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,15 +11,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_histoseg.core import cell_shapes
 from napari_histoseg.core.box import Box
-from napari_histoseg.core.cell_outlines import split_each
+from napari_histoseg.core.cell_outlines import outline_each, split_each
+from napari_histoseg.core.cell_patch import Origin
 from napari_histoseg.core.edit import State
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.inference.cell_finding import Outline
 from napari_histoseg.session.cell_look import Ids, places_of
 from napari_histoseg.session.cell_shaping import CellShaping, boxes_in
 
 if TYPE_CHECKING:
     from napari_histoseg.core.edit import Edit
+    from napari_histoseg.session.review import Review
+
+
+Repaint = Callable[[str, Mapping[int, Outline], Callable[[Mapping[int, Outline]], str]], None]
 
 
 class CellWork(CellShaping):
@@ -28,7 +36,18 @@ class CellWork(CellShaping):
     all cells at once are not. All raise ``InputError`` for cells and classes that do not exist and where the µm per
     pixel is needed but unknown, and ``ProjectError`` when no project is open, the disk is full or the project is
     read-only; then nothing has changed.
+
+    Parameters
+    ----------
+    review : Review
+        Has the open project.
+    repaint : callable
+        Starts the active model on the outlines of cells of an image and hands what it found to a function.
     """
+
+    def __init__(self, review: Review, repaint: Repaint) -> None:
+        super().__init__(review)
+        self._repaint = repaint
 
     def set_class(self, image_id: str, ids: Ids, class_id: int) -> Edit | None:
         """Give cells a class; ``IGNORE`` for an unknown one."""
@@ -99,6 +118,36 @@ class CellWork(CellShaping):
         painted, shown = cells.class_lookup[instances], self._review.displayed(image_id, box)
         after = np.where(is_painted[instances], painted, shown)
         return self._done(self._project.record(image_id, tool="from cells", box=box, after=after))
+
+    def repaint(self, image_id: str, ids: Ids) -> None:
+        """Start outlining cells anew with the active model, as a job of the kind "repaint". Returns at once.
+
+        They keep number and class, and take pixels that no other cell has; it is one step of undo. ``InputError`` also
+        when no model of nuclei is active.
+        """
+        cells, chosen = self.of(image_id), self._chosen(image_id, ids)
+        corners = (Box(*part) for part in cells.boxes(chosen).tolist())
+        outlines = {
+            number: (box, cells.instances[box.slices] == number)
+            for number, box in zip(chosen.tolist(), corners, strict=True)
+        }
+        if outlines:
+            self._repaint(image_id, outlines, partial(self._take_outlines, image_id, len(outlines)))
+
+    def _take_outlines(self, image_id: str, asked: int, outlines: Mapping[int, Outline]) -> str:
+        """Give cells that are still there the outlines that a model found; what came of it, in a sentence."""
+        cells = self.of(image_id)
+        there = {number: found for number, found in outlines.items() if number in cells}
+        if not there:
+            return "The model sees no cell there; nothing was changed."
+        ids = np.array(list(there), np.int64)
+        box = cells.box_around(ids)
+        for around, _ in there.values():
+            box = box.union(around)
+        local = {number: (around.relative_to(box), mask) for number, (around, mask) in there.items()}
+        after = outline_each(np.asarray(cells.instances[box.slices]), boxes_in(cells, ids, box), local)
+        self._edit(image_id, box, after, tool="repaint", origin=Origin.MODEL)
+        return f"{len(there)} of {asked} cells outlined anew." if asked > 1 else "The cell was outlined anew."
 
     def _split(self, image_id: str, ids: NDArray[np.int64], places: ArrayLike, cut: Any) -> Edit | None:
         cells = self.of(image_id)

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.errors import HistosegError, InputError, ProjectError
-from napari_histoseg.inference.predict import Predictors
+from napari_histoseg.inference.cell_finding import repaint_cells
+from napari_histoseg.inference.predict import Predictors, PredictRequest
 from napari_histoseg.inference.recover import recover_memory
 from napari_histoseg.inference.scoring import malignant_ids
-from napari_histoseg.jobs.lane import Lane
+from napari_histoseg.jobs.lane import Lane, Priority
 from napari_histoseg.session import choosing
 from napari_histoseg.session.catalogue import class_table
 from napari_histoseg.session.cells import CellWork
 from napari_histoseg.session.commands import finetune_command, predict_command
 from napari_histoseg.session.estimating import Estimator
 from napari_histoseg.session.model_choice import ModelChoice
+from napari_histoseg.session.one_job import OneJob
 from napari_histoseg.session.retraining import Retrainer, RetrainOutcome, prepare
 from napari_histoseg.session.scoring import Scorer, ScoreTask
 from napari_histoseg.session.segmenting import Segmenter, SegmentTask
+from napari_histoseg.session.similar import SimilarWork
 from napari_histoseg.session.status import JobKind, Runner
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_histoseg.core.revision import Revision
+    from napari_histoseg.inference.cell_finding import Outline
     from napari_histoseg.inference.estimate import Estimate
     from napari_histoseg.learning.plan import FineTunePlan
 
@@ -63,7 +69,9 @@ class Session(ModelChoice):
         self._device = device
         self._is_beside_viewer = is_beside_viewer
         self._predictors = Predictors()
-        self.cells = CellWork(self)
+        self._repainter = OneJob(self._lane, "repaint", on_status=self.job_changed.emit, on_error=self._on_job_error)
+        self.cells = CellWork(self, self._repaint)
+        self.similar = SimilarWork(self, self._lane, on_status=self.job_changed.emit, on_error=self._on_job_error)
         self._estimator = Estimator(
             self._lane, self._predictors, device, on_known=self.estimated.emit, on_error=self._on_job_error
         )
@@ -88,10 +96,13 @@ class Session(ModelChoice):
             "predict": self._segmenter,
             "finetune": self._retrainer,
             "score": self.scores,
+            "repaint": self._repainter,
+            "features": self.similar,
         }
 
     def _before_switching(self) -> None:
         self._segmenter.cancel()
+        self._repainter.cancel()
 
     def _before_closing(self) -> None:
         for runner in self._runners.values():
@@ -161,6 +172,19 @@ class Session(ModelChoice):
         finds_only_cells = model.spec.task == "instance" and not self.draws_classes
         table = None if finds_only_cells else class_table(project.schema, model.weights)
         return SegmentTask(project, image_id, image, model, table, self._visible.get(image_id), self._device)
+
+    def _repaint(
+        self, image_id: str, outlines: Mapping[int, Outline], on_done: Callable[[Mapping[int, Outline]], str]
+    ) -> None:
+        """Have the active model outline cells anew; errors as in `segment`."""
+        model, image = self._need_active(), self.image_ref(image_id)
+        if model.spec.task != "instance":
+            raise InputError(f"{model.spec.title} tells no single cells; choose a model of nuclei, then repaint.")
+        if image.mpp is None:
+            raise InputError(f"The µm per pixel of '{image.name}' is not known; set it first, then repaint.")
+        request = PredictRequest(image, model.spec.id, model.weights, device=self._device)
+        job = partial(repaint_cells, request, outlines, self._predictors)
+        self._repainter.start(job, image_id, on_done, priority=Priority.INTERACTIVE)
 
     def _segment_again(self) -> None:
         """Segment every image that has been segmented, the one on screen first."""

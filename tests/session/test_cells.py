@@ -10,13 +10,15 @@ from skimage.draw import disk
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import Origin
+from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.image import ImageRef, image_from_array
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.inference.instances import instances_from_probabilities
 from napari_histoseg.inference.predict import PredictRequest, predict
 from napari_histoseg.jobs.job import run_job
 from napari_histoseg.models.weights import resolve
-from napari_histoseg.session import Session
+from napari_histoseg.session import JobStatus, Session
+from napari_histoseg.session.choosing import base_model
 
 WATERSHED = "haematoxylin_watershed"
 MIDDLES = [(40, 40), (40, 120), (120, 60), (150, 150), (90, 170)]
@@ -122,6 +124,50 @@ def test_a_run_is_one_step_and_leaves_vouched_for_cells_alone(session: Session) 
     for _ in range(3):
         session.undo(image_id)
     assert len(cells) == 0 and heard == [image_id] * 3
+
+
+def test_a_cell_is_outlined_anew_by_the_active_model(session: Session) -> None:
+    session.choose_model(WATERSHED)
+    image_id = session.add_image(nuclei()).id
+    session.segment(image_id)
+    wait(session)
+    cells, found = session.cells.of(image_id), session.cells.of(image_id).instances.copy()
+    first, second = (session.cells.at(image_id, *middle) for middle in MIDDLES[:2])
+    session.cells.grow(image_id, [first], 2)
+    session.cells.set_class(image_id, [first], IGNORE)
+    heard: list[JobStatus] = []
+    session.job_changed.connect(heard.append)
+    session.cells.repaint(image_id, [first, second])
+    assert session.is_running("repaint")
+    wait(session)
+    np.testing.assert_array_equal(cells.instances, found)
+    assert cells.class_of([first]) == [IGNORE] and cells.is_verified([first]).all()
+    assert (heard[-1].kind, heard[-1].state) == ("repaint", "done") and "2 of 2" in heard[-1].message
+    assert not session.is_running("repaint")
+    session.undo(image_id)
+    assert (cells.instances != found).any()
+
+    nothing = np.ones((6, 6), bool)
+    new = cells.next_id
+    session.cells.draw(image_id, Box(90, 90, 96, 96), nothing, 1)
+    session.cells.repaint(image_id, [new])
+    wait(session)
+    assert "no cell there" in heard[-1].message and new in cells
+    session.cells.repaint(image_id, [first])
+    session.cancel("repaint")
+    wait(session)
+    assert heard[-1].state == "cancelled" and (cells.instances != found).any()
+
+
+def test_a_model_of_regions_cannot_repaint_cells(session: Session, tiny_weights: Path) -> None:
+    session.choose_model(WATERSHED)
+    image_id = session.add_image(nuclei()).id
+    session.segment(image_id)
+    wait(session)
+    session.record(image_id, "paint", Box(0, 0, 1, 1), np.ones((1, 1), np.uint8))
+    session._active = base_model("unet", str(tiny_weights))
+    with pytest.raises(InputError, match="single cells"):
+        session.cells.repaint(image_id, None)
 
 
 def test_cancelling_keeps_no_half_of_the_cells(session: Session) -> None:
