@@ -91,19 +91,19 @@ class Hand:
         offset = (world - np.array(self._viewer.camera.center[-2:])) * self._viewer.camera.zoom
         return QPoint(round(self.canvas.width() / 2 + offset[1]), round(self.canvas.height() / 2 + offset[0]))
 
-    def stroke(self, *places: tuple[float, float]) -> None:
+    def stroke(self, *places: tuple[float, float], control: bool = False, shift: bool = False) -> None:
         """Press at the first place, move over the others, let go at the last."""
-        self.press(places[0])
+        self.press(places[0], control=control, shift=shift)
         for place in places[1:]:
             self.move(place)
-        self.release(places[-1])
+        self.release(places[-1], control=control, shift=shift)
 
-    def press(self, place: tuple[float, float]) -> None:
+    def press(self, place: tuple[float, float], *, control: bool = False, shift: bool = False) -> None:
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
         QTest.mouseMove(self.canvas, self._at(*place))
-        QTest.mousePress(self.canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, self._at(*place))
+        QTest.mousePress(self.canvas, Qt.MouseButton.LeftButton, _held(control, shift), self._at(*place))
 
     def move(self, place: tuple[float, float]) -> None:
         from qtpy.QtTest import QTest
@@ -112,11 +112,11 @@ class Hand:
         QTest.mouseMove(self.canvas, self._at(*place))
         QApplication.processEvents()
 
-    def release(self, place: tuple[float, float]) -> None:
+    def release(self, place: tuple[float, float], *, control: bool = False, shift: bool = False) -> None:
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
-        QTest.mouseRelease(self.canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, self._at(*place))
+        QTest.mouseRelease(self.canvas, Qt.MouseButton.LeftButton, _held(control, shift), self._at(*place))
 
     def double_click(self, place: tuple[float, float]) -> None:
         from qtpy.QtCore import Qt
@@ -129,12 +129,19 @@ class Hand:
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
-        held = Qt.KeyboardModifier.NoModifier
-        if control:
-            held |= Qt.KeyboardModifier.ControlModifier
-        if shift:
-            held |= Qt.KeyboardModifier.ShiftModifier
-        QTest.keyClick(self.canvas, getattr(Qt.Key, f"Key_{name}"), held)
+        QTest.keyClick(self.canvas, getattr(Qt.Key, f"Key_{name}"), _held(control, shift))
+
+
+def _held(control: bool, shift: bool) -> Any:
+    """The keys that are held down, as Qt says it."""
+    from qtpy.QtCore import Qt
+
+    held = Qt.KeyboardModifier.NoModifier
+    if control:
+        held |= Qt.KeyboardModifier.ControlModifier
+    if shift:
+        held |= Qt.KeyboardModifier.ShiftModifier
+    return held
 
 
 @pytest.fixture
