@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.errors import InputError
+from napari_histoseg.inference.snap import near, snapped
+from napari_histoseg.inference.stain import haematoxylin
 
 if TYPE_CHECKING:
     from napari_histoseg.core.edit import Edit
@@ -29,7 +31,7 @@ def stroke(
     class_id: int,
     takes_away: bool,
 ) -> Edit | None:
-    """Draw a new cell, or grow or trim one, by a stroke whose edge snaps to that of the stain below it.
+    """Draw a new cell, or mend one near the stroke; its edge snaps to that of the stain below it.
 
     Parameters
     ----------
@@ -63,10 +65,8 @@ def stroke(
     own = cells.instances[window.slices] == cell_id
     if takes_away:
         return review.cells.reshape(image_id, cell_id, window, own & ~mask)
-    from napari_histoseg.inference.snap import snapped
-
-    image = review.image_ref(image_id)
-    mask |= snapped(image.read(0, window), window, mask, mpp)
+    stain = haematoxylin(review.image_ref(image_id).read(0, window))
+    found = snapped(stain, own | mask if cell_id else mask, mpp)
     if cell_id:
-        return review.cells.reshape(image_id, cell_id, window, own | mask)
-    return review.cells.draw(image_id, window, mask, class_id)
+        return review.cells.reshape(image_id, cell_id, window, np.where(near(mask, mpp), found, own))
+    return review.cells.draw(image_id, window, found, class_id)
