@@ -12,20 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 from psygnal import Signal
 
 from napari_histoseg.core.cell_patch import CellPatch
-from napari_histoseg.core.errors import HistosegError, InputError
+from napari_histoseg.core.errors import InputError
 from napari_histoseg.inference.cell_features import FEATURES, RING_UM, FeatureRequest, measure_cells
 from napari_histoseg.inference.similarity import similarity, standardised
-from napari_histoseg.jobs.lane import Priority
-from napari_histoseg.session.status import Clock, JobState, JobStatus
+from napari_histoseg.session.one_job import OneJob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_histoseg.core.cell_plane import Cells
     from napari_histoseg.core.edit import Edit
-    from napari_histoseg.jobs.job import Progress
-    from napari_histoseg.jobs.lane import Lane, Ticket
+    from napari_histoseg.jobs.lane import Lane
     from napari_histoseg.session.review import Review
+    from napari_histoseg.session.status import JobStatus
 
 MOST_CHOSEN = 5
 """More examples than this are no quick gesture any more."""
@@ -60,12 +59,11 @@ class SimilarWork:
         on_error: Callable[[Exception], None],
     ) -> None:
         self._review = review
-        self._lane = lane
         self._on_status = on_status
-        self._on_error = on_error
+        self._job = OneJob(lane, "features", on_status=self._on_job_status, on_error=on_error)
         self._known: dict[str, _Known] = {}
-        self._search: _Search | None = None
-        self._run: _Run | None = None
+        self._batch = _Batch("", _NOBODY)
+        self._search = _Search("", _NOBODY)
         review.edited.connect(self._on_edited)
         review.project_changed.connect(self._on_project_changed)
 
@@ -73,7 +71,7 @@ class SimilarWork:
 
     @property
     def is_running(self) -> bool:
-        return self._run is not None
+        return self._job.is_running
 
     def measure(self, image_id: str) -> None:
         """Measure the cells that are not measured yet; ends with ``measured``, at once when there are none.
@@ -85,34 +83,27 @@ class SimilarWork:
         ProjectError
             When the image cannot be read any more.
         """
-        if self._run is not None and self._run.image_id == image_id:
-            return
         image = self._review.image_ref(image_id)
         if image.mpp is None:
             raise InputError(f"The µm per pixel of '{image.name}' is not known; set it first, then measure its cells.")
-        self.cancel()
         cells = self._cells(image_id)
         ids = self._of(image_id).missing(cells.ids)
         if not ids.size:
             self._tell(image_id)
             return
+        if self.is_running and self._batch.holds(image_id, ids):
+            return
         # Only what is looked at is copied; the rest of the map takes no memory.
         window = cells.box_around(ids).pad(int(np.ceil(RING_UM / image.mpp)) + 1).clip(cells.shape)
         instances = np.zeros(cells.shape, np.uint32)
         instances[window.slices] = cells.instances[window.slices]
-        run = self._run = _Run(image_id, ids)
-        run.ticket = self._lane.submit(
-            partial(measure_cells, FeatureRequest(image, instances, ids, cells.boxes(ids))),
-            priority=Priority.USER,
-            on_progress=partial(self._on_progress, run),
-            on_done=partial(self._on_done, run),
-            on_error=partial(self._on_failure, run),
-        )
-        self._report("queued", "Waiting to measure the cells.")
+        request = FeatureRequest(image, instances, ids, cells.boxes(ids))
+        self._job.start(partial(measure_cells, request), image_id, self._on_measured)
+        self._batch = _Batch(image_id, ids)
 
     def cancel(self) -> None:
         """Stop measuring; nobody hears of the cells that were looked for."""
-        self._finish("cancelled", "Stopped measuring.")
+        self._job.cancel()
 
     def features(self, image_id: str) -> Mapping[str, NDArray[np.float64]]:
         """Each of `FEATURES` by name, aligned with the numbers of the image's cells; NaN where not measured yet."""
@@ -171,11 +162,10 @@ class SimilarWork:
 
     def forget(self) -> None:
         """Let go of the chosen cells and of what was found."""
-        self._search = None
+        self._search = _Search("", _NOBODY)
 
     def _search_in(self, image_id: str) -> _Search:
-        search = self._search
-        return search if search is not None and search.image_id == image_id else _Search(image_id, _NOBODY)
+        return self._search if self._search.image_id == image_id else _Search(image_id, _NOBODY)
 
     def _rank(self, search: _Search) -> None:
         ids = self._cells(search.image_id).ids
@@ -191,62 +181,36 @@ class SimilarWork:
     # -- what is heard ---------------------------------------------------------------------------------------------
 
     def _on_edited(self, edit: Edit) -> None:
-        if isinstance(edit.patch, CellPatch) and edit.image_id in self._known:
+        if isinstance(edit.patch, CellPatch):
             for numbers in (edit.patch.before, edit.patch.after):
-                self._known[edit.image_id].forget(numbers)
-                if self._run is not None and self._run.image_id == edit.image_id:
-                    self._run.changed.append(numbers)
+                self._of(edit.image_id).forget(numbers)
+                if self.is_running and self._batch.image_id == edit.image_id:
+                    self._batch.changed.append(numbers)
 
     def _on_project_changed(self) -> None:
         self.cancel()
         self._known.clear()
         self.forget()
 
-    def _on_progress(self, run: _Run, progress: Progress) -> None:
-        if run is self._run:
-            run.done, run.total = progress.done, progress.total
-            self._report("running", progress.message)
-
-    def _on_done(self, run: _Run, values: NDArray[np.float32]) -> None:
-        if run is not self._run:
-            return
-        known = self._of(run.image_id)
-        known.keep(run.ids, values)
-        for numbers in run.changed:
+    def _on_measured(self, values: NDArray[np.float32]) -> str:
+        batch, known = self._batch, self._of(self._batch.image_id)
+        known.keep(batch.ids, values)
+        for numbers in batch.changed:
             known.forget(numbers)
-        self._finish("done", "Measured.")
-        try:
-            self.measure(run.image_id)  # what was changed meanwhile
-        except HistosegError as error:
-            self._on_error(error)
+        return f"Measured {len(batch.ids)} cells."
 
-    def _on_failure(self, run: _Run, error: Exception) -> None:
-        if run is self._run:
-            self._finish("failed", str(error))
-            self._on_error(error)
+    def _on_job_status(self, status: JobStatus) -> None:
+        self._on_status(status)
+        if status.state == "done":
+            self._tell(self._batch.image_id)
 
     def _tell(self, image_id: str) -> None:
         self.measured.emit(image_id)
-        search = self._search
-        if search is not None and search.image_id == image_id and not search.is_over:
+        search = self._search_in(image_id)
+        if search.chosen.size and not search.is_over:
             search.is_over = True
             self._rank(search)
             self.found.emit(image_id)
-
-    def _finish(self, state: JobState, message: str) -> None:
-        if self._run is None:
-            return
-        if self._run.ticket is not None:
-            self._run.ticket.cancel()
-        self._report(state, message)
-        self._run = None
-
-    def _report(self, state: JobState, message: str) -> None:
-        run = self._run
-        if run is None:
-            return
-        eta_s = run.clock.eta_s(run.done, run.total) if state == "running" else None
-        self._on_status(JobStatus("features", state, run.image_id, run.done, run.total, message, eta_s))
 
     def _cells(self, image_id: str) -> Cells:
         return self._review.need_project().cells(image_id)
@@ -270,16 +234,16 @@ class _Search:
 
 
 @dataclass(eq=False)
-class _Run:
-    """A job that measures cells, and the pixels' numbers that changed since it began."""
+class _Batch:
+    """Cells that are being measured, and numbers of those that changed since that began."""
 
     image_id: str
     ids: NDArray[np.int64]
     changed: list[NDArray[np.uint32]] = field(default_factory=list)
-    clock: Clock = field(default_factory=Clock)
-    ticket: Ticket | None = None
-    done: int = 0
-    total: int = 0
+
+    def holds(self, image_id: str, ids: NDArray[np.int64]) -> bool:
+        """Whether measuring these cells would find nothing else."""
+        return self.image_id == image_id and not self.changed and bool(np.isin(ids, self.ids).all())
 
 
 class _Known:

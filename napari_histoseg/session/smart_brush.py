@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from napari_histoseg.core.edit import Edit
     from napari_histoseg.session.review import Review
 
-_WINDOW_UM = 6.0
-"""So far around the stroke its edge is looked for."""
+_WINDOW_UM = 4.0
 _WINDOW_PX = 16
+"""So much around the stroke is looked at."""
 
 
 def stroke(
@@ -54,6 +54,8 @@ def stroke(
     InputError
         When nothing is left of the cell, or there is no cell to take from.
     """
+    from scipy import ndimage
+
     cells = review.cells.of(image_id)
     if takes_away and not cell_id:
         raise InputError("There is no cell to take from where the stroke begins; begin it inside of one.")
@@ -61,7 +63,7 @@ def stroke(
     margin = _WINDOW_PX if mpp is None else round(_WINDOW_UM / mpp)
     window = box.union(cells.box_around([cell_id]) if cell_id else box).pad(margin).clip(cells.shape)
     mask = np.zeros(window.shape, bool)
-    mask[box.relative_to(window).slices] = drawn
+    mask[box.relative_to(window).slices] = ndimage.binary_fill_holes(drawn)
     own = cells.instances[window.slices] == cell_id
     if takes_away:
         return review.cells.reshape(image_id, cell_id, window, own & ~mask)
