@@ -12,8 +12,9 @@ from typing import Any
 
 from napari_histoseg.cli.console import print_json, print_table
 from napari_histoseg.cli.parser import add_json, mpp_value
-from napari_histoseg.cli.project_cells import export_cells, import_cells
+from napari_histoseg.cli.project_cells import export_cells
 from napari_histoseg.cli.project_history import add_history, project_history
+from napari_histoseg.cli.project_import import add_import, project_import
 from napari_histoseg.core.atomic import write_bytes
 from napari_histoseg.core.entry import ImageEntry
 from napari_histoseg.core.errors import InputError
@@ -21,7 +22,7 @@ from napari_histoseg.core.project import Project
 from napari_histoseg.core.schema import LabelSchema
 from napari_histoseg.core.schemas import SCHEMAS, get_schema
 from napari_histoseg.io.images import open_image
-from napari_histoseg.io.labels import LABEL_FORMATS, label_path, read_labels, write_labels
+from napari_histoseg.io.labels import LABEL_FORMATS, label_path, write_labels
 
 EXPORT_FORMATS = (*LABEL_FORMATS, "coco", "csv")
 
@@ -41,13 +42,7 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     new.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     info = action("info", project_info, "what is in a project")
     add_json(info)
-    bring = action("import", project_import, "bring labels or cells into a project")
-    bring.add_argument("--image", required=True, metavar="NAME", help="name or id of an image of the project")
-    what = bring.add_mutually_exclusive_group(required=True)
-    what.add_argument("--labels", type=Path, metavar="FILE", help="TIFF or PNG of class numbers")
-    what.add_argument("--instances", type=Path, metavar="FILE", help="TIFF or PNG of cell numbers, or GeoJSON of cells")
-    bring.add_argument("--classes", type=Path, metavar="CSV", help="columns id,class for the cells of --instances")
-    bring.add_argument("--verified", action="store_true", help="vouch for them, so that models learn from them")
+    add_import(action("import", project_import, "bring labels or cells into a project"))
     export = action("export", project_export, "write labels and cells of all images to files")
     export.add_argument("--format", type=_formats, required=True, metavar="F,F", help=", ".join(EXPORT_FORMATS))
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -82,31 +77,6 @@ def project_info(args: argparse.Namespace) -> int:
     print_table(("IMAGE", "SIZE", "MPP", "EDITS"), rows)
     for revision in info["revisions"]:
         print(f"{revision['id']} of {revision['model']}: {revision['reason']}")
-    return 0
-
-
-def project_import(args: argparse.Namespace) -> int:
-    """Bring a file of labels or cells in, as vouched-for truth or as a proposal."""
-    if args.labels is not None and args.classes is not None:
-        raise InputError("--classes names the classes of cells; use it with --instances.")
-    with Project.open(args.project) as opened:
-        if args.instances is not None:
-            entry = find_image(opened, args.image)
-            told = import_cells(opened, entry, args.instances, args.classes, verified=args.verified)
-            print(*told, sep="\n")
-            return 0
-        labels = read_labels(args.labels, opened.schema)
-        entry = find_image(opened, args.image)
-        if labels.shape != entry.shape:
-            raise InputError(
-                f"'{args.labels}' is {labels.shape[0]} x {labels.shape[1]} px, but '{entry.name}' is "
-                f"{entry.shape[0]} x {entry.shape[1]} px; labels of the same size are needed."
-            )
-        opened.schema.check(labels, f"'{args.labels}'")
-        edit = opened.import_labels(entry.id, labels, verified=args.verified)
-    how = "as verified" if args.verified else "as a proposal that nobody has vouched for"
-    count = "" if edit is None else f"{edit.changed} pixels of "
-    print(f"Brought {count}'{args.labels}' in {how} for '{entry.name}'.")
     return 0
 
 
