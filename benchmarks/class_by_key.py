@@ -30,6 +30,7 @@ RADIUS_PX = 12
 def main() -> int:
     os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp()
     from benchmarks.models_under_test import tissue
+    from napari_histoseg.core.box import Box
     from napari_histoseg.core.cell_patch import Origin
     from napari_histoseg.core.schemas import PANNUKE
     from napari_histoseg.plugin import open_window
@@ -46,8 +47,8 @@ def main() -> int:
     count = int(instances.max())
     classes = np.random.default_rng(0).choice(PANNUKE.ids[1:], count)
     by_number = dict(enumerate(classes.tolist(), start=1))
-    edit = project.replace_cells(image_id, instances, by_number, tool="generated", origin=Origin.MODEL)
-    session.tell(edit)
+    project.replace_cells(image_id, instances, by_number, tool="generated", origin=Origin.MODEL)
+    session.cells.changed.emit(image_id, Box.of_shape(instances.shape))
     bench.bridge.cells.set_mode("select")
     bench.bridge.cells.jump_to_place(SIDE_PX / 2, SIDE_PX / 2)
     wait_until(lambda: False, 1.0)
@@ -67,7 +68,7 @@ def main() -> int:
             point_anywhere(canvas, rng)
             wait_until(lambda: False, 0.05)
         old = int(session.cells.of(image_id).class_of([hovered[-1]])[0])
-        letter = rng.choice([c.key for c in PANNUKE.classes[1:] if c.id != old])
+        letter = rng.choice([str(c.key) for c in PANNUKE.classes[1:] if c.id != old])
         drawn.clear()
         committed.clear()
         begin = clocks()

@@ -43,7 +43,10 @@ MODES = (
     CellKey("merge", "Shift-G", "Glue: drag across cells that are one", True),
     CellKey("lasso", "Shift-A", "Lasso: drag around cells to choose them; Shift adds to those chosen", True),
     CellKey(
-        "snap", "Shift-S", "Smart brush: draw or grow a cell up to its edge; Alt takes away, [ and ] its size", True
+        "snap",
+        "Shift-S",
+        "Smart brush: paint over or around a cell; snaps to its edge. Ctrl takes away, [ and ] size",
+        True,
     ),
     CellKey("copy", "Shift-C", "Copy class: of the cell under the pointer to each one clicked", True),
 )

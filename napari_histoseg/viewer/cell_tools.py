@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_histoseg.core.box import Box
+from napari_histoseg.viewer.cell_acts import Keyring, acts_on_cells
 from napari_histoseg.viewer.cell_gestures import CellGestures
 from napari_histoseg.viewer.cell_keys import KEYS, MODES
 from napari_histoseg.viewer.cell_layers import CellLayers
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from napari_histoseg.viewer.images import Images
     from napari_histoseg.viewer.tools import Tools
 
-_STEP_UM = 0.25
 _LEAST_ZOOM = 1.5  # screen pixels for each pixel of the image at which a single cell can be judged
 _MODES = tuple(key.name for key in MODES)
 
@@ -33,7 +33,7 @@ _MODES = tuple(key.name for key in MODES)
 class CellTools:
     """Modes, chosen cells and keys of the cells of the current image.
 
-    Acts work on the cells that are chosen, else on the one under the pointer; each is one step that undo takes back.
+    Keys work on the cells that are chosen, else on the one under the pointer; each is one step that undo takes back.
 
     Parameters
     ----------
@@ -76,12 +76,19 @@ class CellTools:
         self._telling = telling
         self._layers = CellLayers(viewer, session, images, appearance)
         self._held: Labels | None = None
-        self._bound: list[tuple[Any, str]] = []
+        self._keys = Keyring()
         self._doubt = -1
         self._selection: tuple[int, ...] = ()
         self._image_id: str | None = None
         self._mode = "select"
-        self._acts = {**commands, **self._own_acts()}
+        self._acts_on_cells = acts_on_cells(session)
+        self._acts: dict[str, Callable[[], Any]] = {
+            **commands,
+            "finish": lambda: self._gestures.finish(),
+            "next": partial(self._go, 1),
+            "previous": partial(self._go, -1),
+            "outlines": self._toggle_outlines,
+        }
         self._points = PointsLayer(viewer, session, images, appearance, tools, warn)
         self._points.selected.connect(self.select)
         self._points.gone.connect(self._on_points_gone)
@@ -179,14 +186,8 @@ class CellTools:
             self._layers.current.propose((), 0)
 
     def act(self, name: str) -> None:
-        """Do what the key of that name does."""
-        if name == "select":
-            self._step_back()
-        elif name in _MODES:
-            self.set_mode(name)
-        else:
-            with self._telling():
-                self._acts[name]()
+        """Do what the key of that name does, to the cells that are chosen."""
+        self._do(name, self._selection)
 
     def shortcuts(self) -> tuple[tuple[str, str], ...]:
         """(keys, what they do) of everything that works on the layer of cells, classes first."""
@@ -211,7 +212,7 @@ class CellTools:
     # -- what gestures use -----------------------------------------------------------------------------------------
 
     def targets(self) -> tuple[int, ...]:
-        """The cells that an act works on: those chosen, else the one under the pointer."""
+        """The cells that a key works on: those chosen, else the one under the pointer."""
         under = self._gestures.under()
         return self._selection or ((under,) if under else ())
 
@@ -226,7 +227,7 @@ class CellTools:
             yield
 
     def set_class(self, class_id: int) -> None:
-        """Give a class to the targets; without any it is the class of new cells."""
+        """Give a class to the cells in hand; without any it is the class of new cells."""
         targets, image_id = self.targets(), self._images.current
         if not targets or image_id is None:
             self._tools.choose_class(class_id)
@@ -240,34 +241,26 @@ class CellTools:
         """Let go of keys, layers and viewer."""
         self._gestures.close()
         self._points.close()
-        self._release()
+        self._keys.release()
         self._layers.close()
 
     # -- acts ------------------------------------------------------------------------------------------------------
 
-    def _own_acts(self) -> dict[str, Callable[[], Any]]:
-        cells = self._session.cells
-        return {
-            "finish": lambda: self._gestures.finish(),
-            "delete": partial(self._on_targets, lambda image_id, ids: cells.delete(image_id, ids)),
-            "verify": partial(self._on_targets, lambda image_id, ids: cells.verify(image_id, ids)),
-            "grow": partial(self._on_targets, lambda image_id, ids: cells.grow(image_id, ids, _STEP_UM)),
-            "shrink": partial(self._on_targets, lambda image_id, ids: cells.grow(image_id, ids, -_STEP_UM)),
-            "smooth": partial(self._on_targets, lambda image_id, ids: cells.smooth(image_id, ids)),
-            "fill_holes": partial(self._on_targets, lambda image_id, ids: cells.fill_holes(image_id, ids)),
-            "repaint": partial(self._on_targets, lambda image_id, ids: cells.repaint(image_id, ids)),
-            "join": partial(self._on_targets, lambda image_id, ids: cells.merge(image_id, ids)),
-            "next": partial(self._go, 1),
-            "previous": partial(self._go, -1),
-            "outlines": self._toggle_outlines,
-        }
-
-    def _on_targets(self, act: Callable[[str, tuple[int, ...]], Any]) -> None:
-        targets, image_id = self.targets(), self._images.current
-        if image_id is None or not targets:
-            self.tell("Point at a cell, or click one to choose it.")
-            return
-        act(image_id, targets)
+    def _do(self, name: str, targets: tuple[int, ...]) -> None:
+        if name == "select":
+            self._step_back()
+        elif name in _MODES:
+            self.set_mode(name)
+        elif name in self._acts_on_cells:
+            image_id = self._images.current
+            if image_id is None or not targets:
+                self.tell("Point at a cell and press the key, or click cells to choose them.")
+                return
+            with self._telling():
+                self._acts_on_cells[name](image_id, targets)
+        else:
+            with self._telling():
+                self._acts[name]()
 
     def _go(self, step: int) -> None:
         """To the next or previous doubtful cell; looks for some when none are known."""
@@ -310,7 +303,7 @@ class CellTools:
 
     def _hold(self) -> None:
         """Work on the layer of the current image from now on."""
-        self._release()
+        self._keys.release()
         shown = self._layers.current
         self._held = None if shown is None else shown.layer
         self._bind_viewer()
@@ -319,17 +312,19 @@ class CellTools:
         self._gestures.hold(self._held)
         self.changed.emit()
 
+    def _press(self, name: str) -> None:
+        self._do(name, self.targets())
+
     def _bind_layer(self, layer: Labels) -> None:
         actions: dict[str, Callable[[], Any]] = {
-            keys: partial(self.act, key.name) for key in KEYS.values() for keys in key.bindings
+            keys: partial(self._press, key.name) for key in KEYS.values() for keys in key.bindings
         }
         schema = self._appearance.schema
         for c in () if schema is None else schema.classes:
             if c.key is not None:
                 actions[c.key.upper()] = partial(self.set_class, c.id)
         for keys, action in actions.items():
-            layer.bind_key(keys, _pressed(action), overwrite=True)
-            self._bound.append((layer, keys))
+            self._keys.bind(layer, keys, action, overwrite=True)
 
     def _bind_viewer(self) -> None:
         if self._images.current is None:
@@ -337,17 +332,4 @@ class CellTools:
         for key in KEYS.values():
             if key.is_everywhere:
                 with contextlib.suppress(ValueError):  # somebody else's key on the viewer stays theirs
-                    self._viewer.bind_key(key.keys, _pressed(partial(self.act, key.name)))
-                    self._bound.append((self._viewer, key.keys))
-
-    def _release(self) -> None:
-        for owner, keys in self._bound:
-            owner.bind_key(keys, None)
-        self._bound.clear()
-
-
-def _pressed(action: Callable[[], Any]) -> Callable[[Any], None]:
-    def press(_owner: Any) -> None:
-        action()
-
-    return press
+                    self._keys.bind(self._viewer, key.keys, partial(self._press, key.name), overwrite=False)
