@@ -46,6 +46,13 @@ class CellGeometry:
         self._boxes = np.concatenate([self._boxes, _no_boxes(more)])
         self._is_stale = np.append(self._is_stale, np.zeros(more, bool))
 
+    def copy(self) -> CellGeometry:
+        """The same sums, which stay as they are while these go on."""
+        twin = CellGeometry(self._instances, 0)
+        twin.area, twin._sums, twin._boxes = self.area.copy(), self._sums.copy(), self._boxes.copy()
+        twin._is_stale = self._is_stale.copy()
+        return twin
+
     def move(self, box: Box, runs: CellRuns) -> None:
         """Pixels of a box went from one cell to another; the map has them already."""
         y, x = np.divmod(runs.starts, max(1, runs.shape[1]))
@@ -113,6 +120,42 @@ class CellGeometry:
         area, sum_y, sum_x = (np.bincount(which, part, len(cells)).astype(np.int64) for part in sums)
         self.area[cells] += sign * area
         self._sums[cells] += sign * np.stack([sum_y, sum_x], axis=1)
+
+
+class Replaced:
+    """What the newest large patch replaced, so that taking it back and doing it again are exchanges of memory.
+
+    Undo and redo keep their order: when the patch is taken back, its pixels are as it left them.
+
+    Parameters
+    ----------
+    runs : CellRuns
+        Of the patch.
+    part : ndarray of uint32, shape (h, w)
+        What its box held before.
+    geometry : CellGeometry
+        Of all cells before.
+    """
+
+    def __init__(self, runs: CellRuns, part: NDArray[np.uint32], geometry: CellGeometry) -> None:
+        self._runs = runs
+        self._part = part
+        self._geometry = geometry
+
+    def is_what_remains_of(self, runs: CellRuns) -> bool:
+        """Whether those runs take the patch back."""
+        own = self._runs
+        return own.starts is runs.starts and own.before is runs.after and own.after is runs.before
+
+    def exchange(self, runs: CellRuns, part: NDArray[np.uint32], geometry: CellGeometry) -> CellGeometry:
+        """Put back what was there into ``part`` (h, w), and keep what is there instead; returns its geometry."""
+        for (_, kept), (_, live) in zip(_strips(self._part), _strips(part), strict=True):
+            held = live.copy()
+            live[:], kept[:] = kept, held
+        was = self._geometry
+        was.grow(len(geometry.area))
+        self._runs, self._geometry = runs, geometry
+        return was
 
 
 class _Runs(NamedTuple):

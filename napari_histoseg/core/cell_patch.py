@@ -111,6 +111,12 @@ class CellPatch:
         """The highest number that occurs; 0 when none does."""
         return max(int(numbers.max(initial=0)) for numbers in (self.ids, self.runs.before, self.runs.after))
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the arrays take."""
+        runs = (self.runs.starts, self.runs.lengths, self.runs.before, self.runs.after)
+        return sum(part.nbytes for part in (*runs, self.ids, self.before_rows, self.after_rows))
+
     def reversed(self) -> CellPatch:
         """The patch that takes this one back."""
         return CellPatch(self.box, self.pixels, self.runs.reversed(), self.ids, self.after_rows, self.before_rows)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_histoseg.core.box import Box
-from napari_histoseg.core.cell_geometry import CellGeometry, pixel_counts
+from napari_histoseg.core.cell_geometry import CellGeometry, Replaced, pixel_counts
 from napari_histoseg.core.cell_patch import NO_CELL, NO_POINT, ROW, CellPatch, Origin
 from napari_histoseg.core.cell_runs import CellRuns, occurring
 from napari_histoseg.core.cells import CellPoints, CellTable
@@ -22,6 +22,9 @@ from napari_histoseg.core.planes import Chunked, read_only
 
 MOST_AHEAD = 1_000_000
 """New cells may leave at most so many numbers unused."""
+
+_LARGE_PX = 1 << 19  # from here on, taking a patch back is quicker from a copy of what it replaced
+_MOST_KEPT_PX = 1 << 25  # that copy takes four bytes for each of these
 
 _ID = ("id", "<u4")
 _COLUMNS = ("class_id", "origin", "verified", "score")
@@ -51,6 +54,7 @@ class Cells(Chunked):
         self._rows = rows
         self._geometry = CellGeometry(instances, len(rows))
         self._is_noted = True
+        self._replaced: Replaced | None = None
 
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> Cells:
@@ -273,11 +277,20 @@ class Cells(Chunked):
             self._rows = np.append(self._rows, np.full(missing, NO_CELL))
             self._geometry.grow(len(self._rows))
         if patch.changed:
-            moved = patch.runs.put(self._instances[patch.pixels.slices])
-            self._geometry.move(patch.pixels, moved)
+            self._set_pixels(patch.pixels, patch.runs)
             self._touch(patch.pixels, "instances")
         self._rows[patch.ids] = patch.after_rows
         self._is_noted = False
+
+    def _set_pixels(self, box: Box, runs: CellRuns) -> None:
+        part = self._instances[box.slices]
+        if self._replaced is not None and self._replaced.is_what_remains_of(runs):
+            self._geometry = self._replaced.exchange(runs, part, self._geometry)
+            return
+        if runs.changed > _LARGE_PX:
+            self._replaced = None
+            self._replaced = Replaced(runs, part.copy(), self._geometry.copy()) if part.size <= _MOST_KEPT_PX else None
+        self._geometry.move(box, runs.put(part))
 
     # the checkpoint ------------------------------------------------------------------------------------------------
 

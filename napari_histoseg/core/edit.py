@@ -57,6 +57,11 @@ class Patch:
         """Number of changed pixels."""
         return int(self.before_labels.size)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the arrays take."""
+        return self.mask.nbytes + 4 * self.changed
+
     def reversed(self) -> Patch:
         """The patch that takes this one back."""
         return Patch(self.box, self.mask, self.after_labels, self.after_state, self.before_labels, self.before_state)

@@ -20,6 +20,7 @@ from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import CellPatch
 from napari_histoseg.core.edit import Edit, Kind, Patch, Record
 from napari_histoseg.core.errors import ProjectError
+from napari_histoseg.core.recent import RecentPatches
 
 JOURNAL_VERSION = 3
 """1: strokes. 2: also cells; ``edits.cells`` is the number of cells that an edit is about, NULL for a stroke. 3: cells
@@ -95,6 +96,7 @@ class Journal:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
         self._read_only = read_only
+        self._recent = RecentPatches()
         uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
         self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)
         try:
@@ -148,6 +150,7 @@ class Journal:
                 (*row, data, _checksum(row, cells), cells),
             )
         seq = cast(int, cursor.lastrowid)
+        self._recent.put(target or seq, patch.reversed() if kind == "undo" else patch)
         return Edit(seq, image_id, at, author, tool, kind, box, patch.changed, target, cells, patch)
 
     def edit(self, seq: int) -> Edit:
@@ -159,14 +162,18 @@ class Journal:
             When the row is missing or damaged.
         """
         record = self.record(seq)
+        patch = self._recent.get(record.target or seq) or self._patch(record)
+        return Edit(**vars(record), patch=patch.reversed() if record.kind == "undo" else patch)
+
+    def _patch(self, record: Record) -> Patch | CellPatch:
+        seq = record.seq
         data = self._db.execute("SELECT patch FROM edits WHERE seq = ?", (record.target or seq,)).fetchone()
         if data is None or data[0] is None:
             raise DamagedEditError(f"{self._damaged(seq)}: its pixels are missing.")
         try:
-            patch = (Patch if record.cells is None else CellPatch).decode(data[0], record.box)
+            return (Patch if record.cells is None else CellPatch).decode(data[0], record.box)
         except ValueError as error:
             raise DamagedEditError(f"{self._damaged(seq)}: {error}.") from None
-        return Edit(**vars(record), patch=patch.reversed() if record.kind == "undo" else patch)
 
     def record(self, seq: int) -> Record:
         """The edit of that number without its pixels, which takes far less time; errors as in `edit`."""
