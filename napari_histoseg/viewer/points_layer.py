@@ -53,7 +53,7 @@ class PointsLayer:
     selected = Signal(tuple)
     """Numbers of the cells whose points a person selected."""
     gone = Signal()
-    """A person took the layer out of the viewer."""
+    """A person took the layer out of the viewer or pressed Esc."""
 
     def __init__(
         self,
@@ -249,6 +249,7 @@ class PointsLayer:
         layer.selected_data.events.items_changed.connect(self._on_selected)
         layer.mouse_drag_callbacks.append(self._on_drag)
         layer.mouse_move_callbacks.append(self._on_pointer_moved)
+        layer.bind_key("Escape", lambda _: self.gone.emit(), overwrite=True)
         layer.bind_key("Control-V", _nothing, overwrite=True)  # pasted points would belong to no cell
 
     def _let_go(self) -> None:
