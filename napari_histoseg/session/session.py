@@ -25,6 +25,7 @@ from napari_histoseg.session.estimating import Estimator
 from napari_histoseg.session.model_choice import ModelChoice
 from napari_histoseg.session.one_job import OneJob
 from napari_histoseg.session.retraining import Retrainer, RetrainOutcome, prepare
+from napari_histoseg.session.schema_change import ClassWork
 from napari_histoseg.session.scoring import Scorer, ScoreTask
 from napari_histoseg.session.segmenting import Segmenter, SegmentTask
 from napari_histoseg.session.similar import SimilarWork
@@ -99,6 +100,7 @@ class Session(ModelChoice):
             "repaint": self._repainter,
             "features": self.similar,
         }
+        self.classes = ClassWork(self, lambda: any(self.is_running(kind) for kind in ("predict", "repaint")))
 
     def _before_switching(self) -> None:
         self._segmenter.cancel()

@@ -28,6 +28,7 @@ class Appearance:
         self.hidden: frozenset[int] = frozenset()
         self.opacity = 0.5
         session.project_changed.connect(self.load)
+        session.classes.changed.connect(self._on_classes_changed)
 
     @property
     def schema(self) -> LabelSchema | None:
@@ -64,6 +65,9 @@ class Appearance:
         looks = {"palette": self.palette_id, "hidden": sorted(self.hidden), "opacity": self.opacity}
         with contextlib.suppress(HistosegError):
             self._session.set_setting(_SETTING, looks)
+
+    def _on_classes_changed(self) -> None:
+        self.changed.emit()
 
     def _set(self, **values: Any) -> None:
         if all(getattr(self, name) == value for name, value in values.items()):

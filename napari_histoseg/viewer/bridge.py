@@ -87,6 +87,7 @@ class Bridge:
         session.labels_changed.connect(self._on_labels_changed)
         session.edited.connect(self._on_edited)
         session.project_changed.connect(self._on_project_changed)
+        session.classes.changed.connect(self._on_classes_changed)
         session.model_changed.connect(self._on_model_changed)
         session.job_changed.connect(self._on_job_changed)
         session.message.connect(self.say)
@@ -222,6 +223,10 @@ class Bridge:
         known = set() if project is None else {entry.id for entry in project.images}
         for image_id in [i for i in self._overlays if i not in known]:
             self._overlays.pop(image_id).remove()
+        self._hold()
+
+    def _on_classes_changed(self) -> None:
+        self._on_model_changed()
         self._hold()
 
     def _on_model_changed(self) -> None:
