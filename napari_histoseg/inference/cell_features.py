@@ -39,7 +39,10 @@ FEATURES: Mapping[str, str] = {
 }
 """Names of the features, each with what it says, in the order of the columns."""
 
-RING_UM = 2.0
+MARGIN_UM = 4.0
+"""A cell's features depend on nothing farther away from it."""
+
+_RING_UM = 2.0  # what is nearest to a cell is known only where cells as far again are known
 _GRAIN_UM = 0.75
 _TILE_PX = 512
 _DIRECTIONS = 64  # of the support of a convex hull; a disk is found to 0.1 %
@@ -103,7 +106,7 @@ def _measured(request: FeatureRequest, group: NDArray[np.intp]) -> NDArray[np.fl
     mpp = float(request.image.mpp or np.nan)
     boxes = request.boxes[group]
     around = Box(*(int(n) for n in (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))))
-    window = around.pad(int(np.ceil(RING_UM / mpp)) + 1).clip(request.image.shape)
+    window = around.pad(int(np.ceil(MARGIN_UM / mpp)) + 1).clip(request.image.shape)
     instances = request.instances[window.slices]
     lookup = np.zeros(int(max(instances.max(), request.ids[group].max())) + 1, np.int32)
     lookup[request.ids[group]] = np.arange(1, len(group) + 1)
@@ -228,12 +231,12 @@ def _ring(
     eosin: NDArray[np.float32],
     mpp: float,
 ) -> dict[str, NDArray[np.float64]]:
-    """Means over the pixels of no cell that are nearest to a cell and at most `RING_UM` away from it."""
+    """Means over the pixels of no cell that are nearest to a cell and at most 2 µm away from it."""
     from scipy import ndimage
 
     free = instances == 0
     distance, nearest = ndimage.distance_transform_edt(free, return_indices=True)
-    ring = free & (distance * mpp <= RING_UM)
+    ring = free & (distance * mpp <= _RING_UM)
     numbers = np.zeros(instances.shape, np.int32)
     numbers[ring] = lookup[instances[nearest[0][ring], nearest[1][ring]]]
     pixels = _Pixels(numbers, inside.count)

@@ -13,7 +13,7 @@ from psygnal import Signal
 
 from napari_histoseg.core.cell_patch import CellPatch
 from napari_histoseg.core.errors import InputError
-from napari_histoseg.inference.cell_features import FEATURES, RING_UM, FeatureRequest, measure_cells
+from napari_histoseg.inference.cell_features import FEATURES, MARGIN_UM, FeatureRequest, measure_cells
 from napari_histoseg.inference.similarity import similarity, standardised
 from napari_histoseg.session.one_job import OneJob
 
@@ -94,7 +94,7 @@ class SimilarWork:
         if self.is_running and self._batch.holds(image_id, ids):
             return
         # Only what is looked at is copied; the rest of the map takes no memory.
-        window = cells.box_around(ids).pad(int(np.ceil(RING_UM / image.mpp)) + 1).clip(cells.shape)
+        window = cells.box_around(ids).pad(int(np.ceil(MARGIN_UM / image.mpp)) + 1).clip(cells.shape)
         instances = np.zeros(cells.shape, np.uint32)
         instances[window.slices] = cells.instances[window.slices]
         request = FeatureRequest(image, instances, ids, cells.boxes(ids))
