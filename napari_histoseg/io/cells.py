@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,10 +62,32 @@ def write_cells(path: Path, cells: CellTable, schema: LabelSchema) -> None:
         size = "" if math.isnan(area) else f"{area:.3f}"
         name = names.get(class_id, f"class {class_id}")
         writer.writerow((number, name, f"{x:.2f}", f"{y:.2f}", size, f"{score:.4f}", stain))
-    try:
-        write_bytes(path, text.getvalue().encode())
-    except OSError as error:
-        raise ResourceError(f"'{path}' cannot be written ({error.strerror}); free space or permit it.") from error
+    _write(path, text)
+
+
+def write_points(path: Path, x: NDArray[np.float64], y: NDArray[np.float64], names: Sequence[str]) -> None:
+    """Write points as CSV with the columns ``x``, ``y`` and ``class``, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    x, y : ndarray of float64, shape (n,)
+        Pixels of the image, written so that float32 comes back as it was.
+    names : sequence of str
+        Class of each.
+
+    Raises
+    ------
+    ResourceError
+        When the disk is full or the folder cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("x", "y", "class"))
+    writer.writerows(
+        (f"{px:.9g}", f"{py:.9g}", name) for px, py, name in zip(x.tolist(), y.tolist(), names, strict=True)
+    )
+    _write(path, text)
 
 
 def read_points(path: str | Path) -> PointList:
@@ -100,3 +123,10 @@ def read_points(path: str | Path) -> PointList:
         names.append(name)
     x, y = np.array(places, np.float64).T
     return PointList(x, y, tuple(names))
+
+
+def _write(path: Path, text: io.StringIO) -> None:
+    try:
+        write_bytes(path, text.getvalue().encode())
+    except OSError as error:
+        raise ResourceError(f"'{path}' cannot be written ({error.strerror}); free space or permit it.") from error

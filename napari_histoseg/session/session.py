@@ -24,6 +24,7 @@ from napari_histoseg.session.commands import finetune_command, predict_command
 from napari_histoseg.session.estimating import Estimator
 from napari_histoseg.session.model_choice import ModelChoice
 from napari_histoseg.session.one_job import OneJob
+from napari_histoseg.session.points import PointWork
 from napari_histoseg.session.retraining import Retrainer, RetrainOutcome, prepare
 from napari_histoseg.session.schema_change import ClassWork
 from napari_histoseg.session.scoring import Scorer, ScoreTask
@@ -71,7 +72,7 @@ class Session(ModelChoice):
         self._is_beside_viewer = is_beside_viewer
         self._predictors = Predictors()
         self._repainter = OneJob(self._lane, "repaint", on_status=self.job_changed.emit, on_error=self._on_job_error)
-        self.cells = CellWork(self, self._repaint)
+        self.cells = CellWork(self, self._repaint, lambda image_id: self.similar.features(image_id)["haematoxylin"])
         self.similar = SimilarWork(self, self._lane, on_status=self.job_changed.emit, on_error=self._on_job_error)
         self._estimator = Estimator(
             self._lane, self._predictors, device, on_known=self.estimated.emit, on_error=self._on_job_error
@@ -93,10 +94,12 @@ class Session(ModelChoice):
             on_error=self._on_job_error,
         )
 
+        self.points = PointWork(self, self._lane, on_status=self.job_changed.emit, on_error=self._on_job_error)
         self._runners: dict[JobKind, Runner] = {
             "predict": self._segmenter,
             "finetune": self._retrainer,
             "score": self.scores,
+            "points": self.points,
             "repaint": self._repainter,
             "features": self.similar,
         }
@@ -302,6 +305,10 @@ class Session(ModelChoice):
         if image_id is None:
             raise InputError("The project has no image; open one first.")
         return predict_command(project, self.image_ref(image_id), image_id, model)
+
+    def wait(self) -> None:
+        """Deliver what the jobs tell until none is left, where no window does."""
+        self._lane.wait()
 
     def close(self) -> None:
         """Stop everything, write everything; at most two seconds."""
