@@ -32,7 +32,8 @@ class CellKey:
 
     @property
     def shown(self) -> str:
-        return self.keys.replace("Control", "Ctrl").replace("-", "+")
+        """The first of them, as a person reads it."""
+        return self.bindings[0].replace("Control", "Ctrl").replace("-", "+")
 
 
 MODES = (

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
+    from napari_histoseg.core.schema import LabelSchema
     from napari_histoseg.session import Session
     from napari_histoseg.viewer.appearance import Appearance
     from napari_histoseg.viewer.images import Images
@@ -75,8 +76,8 @@ class CellTools:
         self._tools = tools
         self._telling = telling
         self._layers = CellLayers(viewer, session, images, appearance)
-        self._held: Labels | None = None
         self._keys = Keyring()
+        self._schema: LabelSchema | None = None
         self._doubt = -1
         self._selection: tuple[int, ...] = ()
         self._image_id: str | None = None
@@ -96,6 +97,7 @@ class CellTools:
         self._layers.shown.connect(self._on_shown)
         self._layers.updated.connect(self._on_updated)
         session.project_changed.connect(self._hold)
+        appearance.changed.connect(self._on_appearance_changed)
         self._hold()
 
     # -- what panels use -------------------------------------------------------------------------------------------
@@ -292,6 +294,11 @@ class CellTools:
             self._layers.current.choose(self._selection)
         self._hold()
 
+    def _on_appearance_changed(self) -> None:
+        """Other classes have other keys."""
+        if self._appearance.schema != self._schema:
+            self._hold()
+
     def _on_points_gone(self) -> None:
         if self._mode == "points":
             self.set_mode("select")
@@ -305,11 +312,12 @@ class CellTools:
         """Work on the layer of the current image from now on."""
         self._keys.release()
         shown = self._layers.current
-        self._held = None if shown is None else shown.layer
+        self._schema = self._appearance.schema
+        layer = None if shown is None else shown.layer
         self._bind_viewer()
-        if self._held is not None:
-            self._bind_layer(self._held)
-        self._gestures.hold(self._held)
+        if layer is not None:
+            self._bind_layer(layer)
+        self._gestures.hold(layer)
         self.changed.emit()
 
     def _press(self, name: str) -> None:
@@ -319,8 +327,7 @@ class CellTools:
         actions: dict[str, Callable[[], Any]] = {
             keys: partial(self._press, key.name) for key in KEYS.values() for keys in key.bindings
         }
-        schema = self._appearance.schema
-        for c in () if schema is None else schema.classes:
+        for c in () if self._schema is None else self._schema.classes:
             if c.key is not None:
                 actions[c.key.upper()] = partial(self.set_class, c.id)
         for keys, action in actions.items():

@@ -137,7 +137,7 @@ class CorrectPanel(Panel):
         """Open the sheet of keys."""
         if self._sheet is not None:
             self._sheet.deleteLater()
-        self._sheet = HelpSheet(self._view.tools.shortcuts(), self)
+        self._sheet = HelpSheet(self._view, self)
         self._sheet.show()
 
     def _on_tool_clicked(self, tool: str) -> None:

@@ -272,6 +272,52 @@ def test_a_stroke_that_cuts_nothing_says_so_and_changes_nothing(celled: Any, han
     assert_layer_shows_the_project(celled)
 
 
+def test_the_smart_brush_draws_a_cell_and_a_stroke_inside_one_mends_it(celled: Any, hand: Any) -> None:
+    celled.bridge.tools.choose_class(2)
+    hand.key("S", shift=True)
+    layer_of(celled).brush_size = 12
+    new = cells_of(celled).next_id
+    hand.stroke((220, 200), (220, 210), (220, 220))
+    assert cells_of(celled).class_of([new])[0] == 2
+    assert celled.session.cells.at(celled.bridge.images.current, 220, 210) == new
+    assert celled.viewer.layers.selection.active is layer_of(celled)
+    before = int(cells_of(celled).areas_px([A])[0])
+    hand.stroke((60, 60), (50, 60), (40, 60), control=True)
+    assert int(cells_of(celled).areas_px([A])[0]) < before
+    assert_layer_shows_the_project(celled)
+
+
+def test_keys_grow_and_shrink_and_fill_holes_by_the_pixel(celled: Any, hand: Any) -> None:
+    point_at(hand, (60, 60))
+    before = int(cells_of(celled).areas_px([A])[0])
+    hand.key("9")
+    grown = int(cells_of(celled).areas_px([A])[0])
+    assert grown > before
+    hand.key("8")
+    assert int(cells_of(celled).areas_px([A])[0]) < grown
+    point_at(hand, (150, 160))
+    hand.key("H", shift=True)
+    assert celled.session.cells.at(celled.bridge.images.current, 150, 150) == HOLED
+    assert_layer_shows_the_project(celled)
+
+
+def test_a_button_leaves_the_cell_alone_that_the_pointer_passed_last(celled: Any, hand: Any) -> None:
+    point_at(hand, (60, 60))
+    celled.bridge.cells.act("delete")
+    assert A in cells_of(celled)
+    celled.bridge.cells.select([B])
+    celled.bridge.cells.act("delete")
+    assert B not in cells_of(celled)
+
+
+def test_chosen_cells_become_one_by_key(celled: Any, hand: Any) -> None:
+    hand.key("X", shift=True)
+    hand.stroke((125, 72), (150, 72), (176, 72))
+    celled.bridge.cells.select(celled.session.cells.crossed(celled.bridge.images.current, [(150, 60), (150, 85)]))
+    hand.key("W", shift=True)
+    assert len(cells_of(celled)) == 4
+
+
 # -- what panels use ---------------------------------------------------------------------------------------------------
 
 
@@ -326,10 +372,25 @@ def test_no_key_is_used_twice_nor_taken_from_napari_or_from_a_class(celled: Any)
 
 def test_closing_lets_go_of_every_key_and_callback(celled: Any) -> None:
     layer = layer_of(celled)
+    callbacks = len(layer.mouse_move_callbacks), len(layer.mouse_drag_callbacks)
     celled.bridge.cells.close()
     assert not layer.keymap
-    assert not layer.mouse_move_callbacks
+    assert (len(layer.mouse_move_callbacks), len(layer.mouse_drag_callbacks)) == (callbacks[0] - 1, callbacks[1] - 1)
     assert not [keys for keys in celled.viewer.keymap if "Shift" in str(keys)]
+
+
+def test_the_sheet_of_keys_shows_both_and_fits_a_small_screen(celled: Any, qtbot: Any) -> None:
+    from qtpy.QtWidgets import QLabel
+
+    from napari_histoseg.widgets.parts.help_sheet import HelpSheet
+
+    sheet = HelpSheet(celled.bridge, celled.viewer.window._qt_window)
+    qtbot.addWidget(sheet)
+    told = {label.text() for label in sheet.findChildren(QLabel)}
+    assert {f"<b>{key.shown}</b>" for key in KEYS.values()} <= told
+    assert "<b>2 or P</b>" in told
+    assert sheet.height() <= 700
+    assert sheet.width() <= 1366
 
 
 def test_a_change_outside_of_the_window_is_shown(celled: Any) -> None:
