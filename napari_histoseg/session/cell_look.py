@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,18 +34,22 @@ class CellLook:
     ----------
     review : Review
         Has the open project.
+    haematoxylin : callable
+        Mean amount in each cell of an image in optical density, by rising number; NaN where it was not measured.
     """
 
-    def __init__(self, review: Review) -> None:
+    def __init__(self, review: Review, haematoxylin: Callable[[str], NDArray[np.float64]]) -> None:
         self._review = review
+        self._haematoxylin = haematoxylin
 
     def of(self, image_id: str) -> Cells:
         """The live cells of an image, which may be none at all."""
         return self._project.cells(image_id)
 
     def table(self, image_id: str) -> CellTable:
-        """One row for each cell; its area is NaN where the µm per pixel is unknown."""
-        return self.of(image_id).table(self._project.image(image_id).mpp)
+        """One row for each cell; NaN for the area where µm per pixel is unknown, for haematoxylin until measured."""
+        table = self.of(image_id).table(self._project.image(image_id).mpp)
+        return replace(table, haematoxylin=self._haematoxylin(image_id))
 
     def at(self, image_id: str, y: float, x: float) -> int:
         """Number of the cell at a position; 0 where there is none and outside the image."""

@@ -43,10 +43,12 @@ class CellWork(CellShaping):
         Has the open project.
     repaint : callable
         Starts the active model on the outlines of cells of an image and hands what it found to a function.
+    haematoxylin : callable
+        See `CellLook`.
     """
 
-    def __init__(self, review: Review, repaint: Repaint) -> None:
-        super().__init__(review)
+    def __init__(self, review: Review, repaint: Repaint, haematoxylin: Callable[[str], NDArray[np.float64]]) -> None:
+        super().__init__(review, haematoxylin)
         self._repaint = repaint
 
     def set_class(self, image_id: str, ids: Ids, class_id: int) -> Edit | None:

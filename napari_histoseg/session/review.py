@@ -138,13 +138,18 @@ class Review:
 
     def _use(self, project: Project) -> Project:
         self.close_project()
-        self._project = project
         places.remember_project(project.path)
+        self.work_on(project)
+        return project
+
+    def work_on(self, project: Project) -> None:
+        """Make a project that is open already the one to work on, without noting it among the recent ones."""
+        self.close_project()
+        self._project = project
         self._after_opening(project)
         self.project_changed.emit()
         self._told_notes = 0
         self._tell_notes(project)
-        return project
 
     def _tell_notes(self, project: Project) -> None:
         """What the project had to repair; some of it shows only when an image's labels are loaded."""
