@@ -1,4 +1,4 @@
-"""``napari-histoseg project new|info|import|export|history``"""
+"""``napari-histoseg project new|info|import|export|history|schema``"""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from napari_histoseg.cli.cell_work import add_cell_work, project_cells
 from napari_histoseg.cli.console import print_json, print_table
 from napari_histoseg.cli.parser import add_json, mpp_value
 from napari_histoseg.cli.project_cells import export_cells
 from napari_histoseg.cli.project_history import add_history, project_history
 from napari_histoseg.cli.project_import import add_import, project_import
+from napari_histoseg.cli.project_schema import add_schema, project_schema
 from napari_histoseg.core.atomic import write_bytes
 from napari_histoseg.core.entry import ImageEntry
 from napari_histoseg.core.errors import InputError
@@ -42,11 +44,13 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     new.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     info = action("info", project_info, "what is in a project")
     add_json(info)
+    add_cell_work(action("cells", project_cells, "change all cells of an image at once"))
     add_import(action("import", project_import, "bring labels or cells into a project"))
     export = action("export", project_export, "write labels and cells of all images to files")
     export.add_argument("--format", type=_formats, required=True, metavar="F,F", help=", ".join(EXPORT_FORMATS))
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
     add_history(action("history", project_history, "who did what, when and where"))
+    add_schema(action("schema", project_schema, "the classes of a project: tell, add, rename, take out"))
 
 
 def project_new(args: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -94,19 +95,22 @@ def plan_steps(schema: LabelSchema, steps: Sequence[SchemaStep], carried: Collec
     moves: dict[int, int] = {}
     told: list[str] = []
     kept: list[str] = []
-    for step in steps:
-        if isinstance(step, AddClass):
-            schema, sentence = _added(schema, step)
-        elif isinstance(step, AlterClass):
-            schema, sentence = _altered(schema, step)
-        elif step.to is None and step.class_id in carried:
-            kept.append(f"'{schema.by_id(step.class_id).name}' stays, since pixels or cells have this class.")
+    for is_alter, group in itertools.groupby(steps, key=lambda step: isinstance(step, AlterClass)):
+        if is_alter:  # at once, so that two classes can swap their keys
+            schema, said = _altered(schema, [step for step in group if isinstance(step, AlterClass)])
+            told += said
             continue
-        else:
-            schema, sentence = _removed(schema, step)
-            to = IGNORE if step.to is None else step.to
-            moves = {old: to if new == step.class_id else new for old, new in moves.items()} | {step.class_id: to}
-        told += [sentence] if sentence else []
+        for step in group:
+            if isinstance(step, AddClass):
+                schema, sentence = _added(schema, step)
+            elif isinstance(step, RemoveClass) and not (step.to is None and step.class_id in carried):
+                schema, sentence = _removed(schema, step)
+                to = IGNORE if step.to is None else step.to
+                moves = {old: to if new == step.class_id else new for old, new in moves.items()} | {step.class_id: to}
+            else:
+                kept.append(f"'{schema.by_id(step.class_id).name}' stays, since pixels or cells have this class.")
+                continue
+            told.append(sentence)
     return SchemaPlan(schema, moves, tuple(told), tuple(kept))
 
 
@@ -122,6 +126,12 @@ def brought_back(schema: LabelSchema, ids: Collection[int]) -> LabelSchema:
     return schema
 
 
+def free_color(taken: Collection[str]) -> str:
+    """A colour that none of ``taken`` is, as long as there is one that can be told apart."""
+    used = {color.upper() for color in taken}
+    return next((color for color in _COLORS if color not in used), _COLORS[len(used) % len(_COLORS)])
+
+
 def _added(schema: LabelSchema, step: AddClass) -> tuple[LabelSchema, str]:
     name = _checked_name(step.name)
     used = {c.id for c in (*schema.classes, *schema.retired)}
@@ -129,8 +139,7 @@ def _added(schema: LabelSchema, step: AddClass) -> tuple[LabelSchema, str]:
     number = next((n for n in free if n > max(used)), free[0] if free else None)
     if number is None:
         raise InputError("There is no number left for another class; a project can have 255 of them.")
-    colors = {c.color.upper() for c in schema.classes}
-    color = step.color or next((c for c in _COLORS if c not in colors), _COLORS[number % len(_COLORS)])
+    color = step.color or free_color([c.color for c in schema.classes])
     keys = {c.key for c in schema.classes}
     key = next((k for k in CLASS_KEYS if k not in keys), None) if step.key is None else _checked_key(step.key)
     made = LabelClass(number, name, color, key)
@@ -138,21 +147,23 @@ def _added(schema: LabelSchema, step: AddClass) -> tuple[LabelSchema, str]:
     return replace(schema, classes=(*others, made)), f"New class '{name}'"
 
 
-def _altered(schema: LabelSchema, step: AlterClass) -> tuple[LabelSchema, str]:
-    old = schema.by_id(step.class_id)
-    new, told = old, []
-    if step.name is not None and step.name.strip() != old.name:
-        name = _checked_name(step.name)
-        new = replace(new, name=name, former=_without((*old.former, old.name), name))
-        told.append(f"Class '{old.name}' is called '{name}'")
-    if step.color is not None and step.color.upper() != old.color.upper():
-        new = replace(new, color=step.color)
-        told.append(f"Colour of '{new.name}': {step.color}")
-    if step.key is not None and (step.key or None) != old.key:
-        new = replace(new, key=_checked_key(step.key))
-        told.append(f"Key of '{new.name}': {step.key.upper() or 'none'}")
-    classes = tuple(new if c.id == old.id else c for c in schema.classes)
-    return replace(schema, classes=classes), "; ".join(told)
+def _altered(schema: LabelSchema, steps: Sequence[AlterClass]) -> tuple[LabelSchema, list[str]]:
+    classes = {c.id: c for c in schema.classes}
+    told: list[str] = []
+    for step in steps:
+        new = old = classes[schema.by_id(step.class_id).id]
+        if step.name is not None and step.name.strip() != old.name:
+            name = _checked_name(step.name)
+            new = replace(new, name=name, former=_without((*old.former, old.name), name))
+            told.append(f"Class '{old.name}' is called '{name}'")
+        if step.color is not None and step.color.upper() != old.color.upper():
+            new = replace(new, color=step.color)
+            told.append(f"Colour of '{new.name}': {step.color}")
+        if step.key is not None and (step.key or None) != old.key:
+            new = replace(new, key=_checked_key(step.key))
+            told.append(f"Key of '{new.name}': {step.key.upper() or 'none'}")
+        classes[old.id] = new
+    return replace(schema, classes=tuple(classes.values())), told
 
 
 def _removed(schema: LabelSchema, step: RemoveClass) -> tuple[LabelSchema, str]:

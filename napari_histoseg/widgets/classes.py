@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QGridLayout,
+    QHBoxLayout,
     QLabel,
     QPushButton,
     QSizePolicy,
@@ -22,6 +23,7 @@ from napari_histoseg.core.palettes import PALETTES
 from napari_histoseg.core.schema import LabelClass
 from napari_histoseg.session import Session
 from napari_histoseg.widgets.parts.panel import Panel
+from napari_histoseg.widgets.parts.schema_dialog import SchemaDialog
 from napari_histoseg.widgets.parts.swatch import SIDE_PX, swatch
 from napari_histoseg.widgets.parts.view import View
 
@@ -82,8 +84,20 @@ class ClassesPanel(Panel):
         self._palette.activated.connect(
             lambda index: self._view.appearance.set_palette(str(self._palette.itemData(index)))
         )
-        form.addRow("Colours", self._palette)
+        row = QHBoxLayout()
+        row.addWidget(self._palette, 1)
+        self._edit = QPushButton("Edit classes…")
+        self._edit.setToolTip("Add, rename, recolour or take out classes of this project")
+        self._edit.clicked.connect(self.edit_classes)
+        row.addWidget(self._edit)
+        form.addRow("Colours", row)
         return form
+
+    def edit_classes(self) -> SchemaDialog:
+        """Open the list of classes for changes."""
+        dialog = SchemaDialog(self._session, self._view, self)
+        dialog.show()
+        return dialog
 
     def _on_appearance_changed(self) -> None:
         appearance = self._view.appearance
@@ -106,6 +120,8 @@ class ClassesPanel(Panel):
         for line, c in enumerate(() if schema is None else schema.classes):
             self._add_row(line, c, is_visible=c.id not in appearance.hidden)
         self.next_step.setVisible(schema is None)
+        project = self._session.project
+        self._edit.setEnabled(project is not None and not project.read_only)
         self.suggest("open an image; its classes appear here.")
         self._show_chosen()
         self._show_shares()
