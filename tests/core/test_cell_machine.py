@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from cell_pictures import SHAPE, assert_consistent, disks, new_project
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from napari_histoseg.core import checkpoint, planes
+from napari_histoseg.core import cell_outlines, cell_plane, checkpoint, planes, recent
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import ROW, Origin
 from napari_histoseg.core.errors import InputError
@@ -20,7 +21,15 @@ from napari_histoseg.core.project import Project
 from napari_histoseg.core.schema import IGNORE
 
 WHOLE = Box.of_shape(SHAPE)
-CHUNK_PX = 16
+SMALL = {
+    (planes, "CHUNK_PX"): 16,
+    (checkpoint, "CHUNK_PX"): 16,
+    (cell_plane, "_LARGE_PX"): 40,  # such patches are taken back from a copy
+    (recent, "_MOST_BYTES"): 20_000,  # and older ones are read from the journal
+}
+"""So that a small image goes the ways of a large one."""
+
+SHAPING = ["grow", "shrink", "smooth", "fill"]
 
 seeds = st.integers(0, 2**16)
 boxes = st.builds(
@@ -35,8 +44,8 @@ boxes = st.builds(
 class CellMachine(RuleBasedStateMachine):
     @initialize()
     def create(self) -> None:
-        self.chunk_px = planes.CHUNK_PX
-        planes.CHUNK_PX = checkpoint.CHUNK_PX = CHUNK_PX
+        self.large = {(where, name): getattr(where, name) for where, name in SMALL}
+        self.set(SMALL)
         self.folder = Path(tempfile.mkdtemp())
         self.project, self.image_id = new_project(self.folder / "p")
         self.hurry()
@@ -44,6 +53,10 @@ class CellMachine(RuleBasedStateMachine):
         self.undone: list[bytes] = []
         self.now = self.start = self.state()
         self.next_id = 1
+
+    def set(self, values: dict[tuple[ModuleType, str], int]) -> None:
+        for (where, name), value in values.items():
+            setattr(where, name, value)
 
     def hurry(self) -> None:
         """The disk's own pace is measured elsewhere."""
@@ -94,6 +107,65 @@ class CellMachine(RuleBasedStateMachine):
         self.commit(self.project.edit_cells(self.image_id, box, after, tool="draw", classes=classes))
         np.testing.assert_array_equal(cells.instances, expected)
 
+    @rule(seed=seeds, radius=st.integers(1, 6), takes=st.booleans())
+    def place_point(self, seed: int, radius: int, takes: bool) -> None:
+        """A cell grows around a new point: over what is there, or only where nothing is."""
+        cells, rng = self.project.cells(self.image_id), np.random.default_rng(seed)
+        y, x = (float(np.float32(rng.uniform(0, side - 1))) for side in SHAPE)
+        box = Box(round(y) - radius, round(x) - radius, round(y) + radius + 1, round(x) + radius + 1).clip(SHAPE)
+        rows, columns = np.mgrid[box.slices]
+        held = cells.instances[box.slices]
+        after = np.where((np.hypot(rows - y, columns - x) <= radius) & (takes | (held == 0)), cells.next_id, held)
+        if (after == held).all():
+            return
+        number, class_id = cells.next_id, int(rng.integers(0, 4))
+        others = np.setdiff1d(cells.ids, held)
+        before = cells.rows(others)
+        edit = self.project.edit_cells(
+            self.image_id, box, after, tool="point", classes={number: class_id}, points={number: (y, x)},
+            origin=Origin.POINT, verified=None,
+        )  # fmt: skip
+        self.commit(edit)
+        assert cells.rows([number]).tolist() == [(class_id, Origin.POINT, 0, 1.0, y, x)]
+        assert number in cells.points(Box(round(y), round(x), round(y) + 1, round(x) + 1)).ids
+        np.testing.assert_array_equal(cells.rows(others), before)
+
+    @rule(seed=seeds, most=st.integers(1, 4), goes=st.booleans())
+    def move_points(self, seed: int, most: int, goes: bool) -> None:
+        """Cells keep their outlines, origin and word while points are set, moved or taken away."""
+        cells, rng = self.project.cells(self.image_id), np.random.default_rng(seed)
+        chosen = self.some(seed, most)
+        if not len(chosen):
+            return
+        places = rng.uniform(0, 59, (len(chosen), 2)).astype(np.float32).astype(np.float64)
+        points = {int(k): None if goes else (y, x) for k, (y, x) in zip(chosen, places.tolist(), strict=True)}
+        before, corner = cells.rows(chosen), Box(0, 0, 1, 1)
+        as_it_is = cells.instances[corner.slices].copy()
+        self.commit(
+            self.project.edit_cells(
+                self.image_id, corner, as_it_is, tool="point", points=points, origin=None, verified=None
+            )
+        )
+        after = cells.rows(chosen)
+        for name in ("class_id", "origin", "verified", "score"):
+            np.testing.assert_array_equal(after[name], before[name])
+        np.testing.assert_array_equal(np.stack([after["point_y"], after["point_x"]], 1), -1 if goes else places)
+
+    @rule(seed=seeds, most=st.integers(1, 4), act=st.sampled_from(SHAPING))
+    def reshape(self, seed: int, most: int, act: str) -> None:
+        cells, chosen = self.project.cells(self.image_id), self.some(seed, most)
+        boxes = {int(k): Box(*corners) for k, corners in zip(chosen, cells.boxes(chosen).tolist(), strict=True)}
+        after = {
+            "grow": lambda: cell_outlines.grow(cells.instances, chosen, 2.0),
+            "shrink": lambda: cell_outlines.shrink(cells.instances, chosen, 1.0),
+            "smooth": lambda: cell_outlines.smooth(cells.instances, boxes, 1.0),
+            "fill": lambda: cell_outlines.fill_holes(cells.instances, boxes),
+        }[act]()
+        others = np.isin(cells.instances, np.append(chosen, 0), invert=True)
+        before = np.where(others, cells.instances, 0)
+        self.commit(self.project.edit_cells(self.image_id, WHOLE, after, tool=act, origin=None, verified=None))
+        np.testing.assert_array_equal(np.where(others, cells.instances, 0), before)
+
     @rule(seed=seeds, most=st.integers(1, 4))
     def delete(self, seed: int, most: int) -> None:
         chosen = self.some(seed, most)
@@ -132,10 +204,24 @@ class CellMachine(RuleBasedStateMachine):
         rng = np.random.default_rng(seed)
         found = np.roll(disks(step=int(rng.integers(8, 16))), rng.integers(0, 9, 2), (0, 1))
         classes = {number: int(rng.integers(0, 4)) for number in range(1, int(found.max()) + 1)}
+        points = {n: (float(n % 60), n * 0.5) for n in classes} if origin is Origin.POINT else None
+        cells = self.project.cells(self.image_id)
+        kept = cells.persons_ids
+        before, was = cells.rows(kept), np.isin(cells.instances, kept)
         edit = self.project.replace_cells(
-            self.image_id, found, classes, tool="model", origin=origin, verified=verified, scores={1: 0.1}
+            self.image_id,
+            found,
+            classes,
+            tool="model",
+            origin=origin,
+            verified=verified,
+            scores={1: 0.1},
+            points=points,
         )
         self.commit(edit)
+        if not verified:
+            np.testing.assert_array_equal(cells.rows(kept), before)
+            np.testing.assert_array_equal(np.isin(cells.instances, kept), was)
 
     @rule()
     def undo(self) -> None:
@@ -199,7 +285,7 @@ class CellMachine(RuleBasedStateMachine):
         while self.project.redo(self.image_id):
             pass
         assert self.state() == end
-        planes.CHUNK_PX = checkpoint.CHUNK_PX = self.chunk_px
+        self.set(self.large)
         self.project.close()
         shutil.rmtree(self.folder)
 
@@ -213,10 +299,13 @@ def test_a_thousand_acts() -> None:
     rng = np.random.default_rng(0)
     machine = CellMachine()
     machine.create()
-    kinds = ["stroke", "set_class", "verify", "draw", "delete", "merge", "split", "replace", "undo", "redo", "reopen"]
-    shares = [0.16, 0.2, 0.05, 0.12, 0.08, 0.08, 0.1, 0.04, 0.1, 0.06, 0.01]
-    most_undone = 0
-    for kind in rng.choice(kinds, 1000, p=shares):
+    shares = {
+        "stroke": 0.12, "set_class": 0.12, "verify": 0.05, "draw": 0.1, "place_point": 0.16, "move_points": 0.06,
+        "reshape": 0.08, "delete": 0.03, "merge": 0.03, "split": 0.05, "replace": 0.03, "undo": 0.1, "redo": 0.06,
+        "reopen": 0.01,
+    }  # fmt: skip
+    most_undone = most_points = 0
+    for kind in rng.choice(list(shares), 1000, p=list(shares.values())):
         y, x = (int(rng.integers(0, side - 1)) for side in SHAPE)
         box = Box(y, x, y + int(rng.integers(1, 20)), x + int(rng.integers(1, 20))).clip(SHAPE)
         some, most = int(rng.integers(1 << 30)), int(rng.integers(1, 6))
@@ -225,15 +314,20 @@ def test_a_thousand_acts() -> None:
             "set_class": lambda some=some, most=most: machine.set_class(some, most, int(rng.integers(0, 4))),
             "verify": lambda some=some, most=most: machine.verify(some, most),
             "draw": lambda box=box, some=some: machine.draw(box, some),
+            "place_point": lambda some=some, most=most: machine.place_point(some, most, bool(some % 2)),
+            "move_points": lambda some=some, most=most: machine.move_points(some, most, some % 3 == 0),
+            "reshape": lambda some=some, most=most: machine.reshape(some, most, SHAPING[some % 4]),
             "delete": lambda some=some, most=most: machine.delete(some, most),
             "merge": lambda some=some: machine.merge(some),
             "split": lambda some=some: machine.split(some, bool(some % 2)),
-            "replace": lambda some=some: machine.replace(some, some % 3 == 0, Origin(some % 3)),
+            "replace": lambda some=some: machine.replace(some, some % 3 == 0, Origin(some % 4)),
             "undo": machine.undo,
             "redo": machine.redo,
             "reopen": lambda some=some: machine.reopen(bool(some % 2)),
         }[str(kind)]()
         machine.agrees()
         most_undone = max(most_undone, len(machine.undone))
-    assert len(machine.done) > 400 and most_undone > 1 and len(machine.project.cells(machine.image_id)) > 10
+        most_points = max(most_points, len(machine.project.cells(machine.image_id).points()))
+    assert len(machine.done) > 400 and most_undone > 1 and most_points > 10
+    assert len(machine.project.cells(machine.image_id)) > 10
     machine.teardown()
