@@ -146,6 +146,8 @@ def find_threshold(read: Callable[[Box], NDArray[np.uint8]], shape: tuple[int, i
         bins = ((amount - _FIRST_BIN) / _BIN).astype(np.int64).clip(0, _BINS - 1)
         counts += np.bincount(bins.ravel(), minlength=_BINS)
     middles = _FIRST_BIN + (np.arange(_BINS) + 0.5) * _BIN
+    if np.count_nonzero(counts) == 1:  # all of one colour
+        return float(middles[counts.argmax()])
     return float(threshold_otsu(hist=(counts, middles)))
 
 

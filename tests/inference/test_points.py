@@ -7,21 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.schema import IGNORE
-from napari_histoseg.inference.points import (
-    REACH_UM,
-    PointRules,
-    Points,
-    cells_from_points,
-    single_points,
-    solve_box,
-    threshold_of,
-)
+from napari_histoseg.inference.ground import Ground, find_threshold
+from napari_histoseg.inference.points import PointRules, Points, cells_from_points, single_points, solve_box
+from napari_histoseg.jobs.job import run_job
 
 NUCLEUS, STROMA = (70, 40, 130), (225, 150, 195)
 MPP = 0.5
@@ -146,33 +142,93 @@ def test_a_large_image_is_solved_in_tiles(monkeypatch: pytest.MonkeyPatch) -> No
     np.testing.assert_array_equal(tiled.labels, whole.labels)
 
 
-@both_modes
-def test_a_changed_point_changes_only_what_is_near(mode: Any) -> None:
-    rng = np.random.default_rng(3)
-    places = [(float(y), float(x)) for y, x in rng.uniform(5, 195, (110, 2))]
-    pixels, _ = painted(places, (200, 200), 6)
-    points = single_points(marked(places), 1.0)
-    rules, whole = PointRules(mode=mode), Box.of_shape(pixels.shape)
-    before, after = (
-        solve_box(pixels, some, MPP, whole, threshold=threshold_of(pixels, MPP), rules=rules)[1]
-        for some in (points, points.only(points.numbers != 1))
-    )
-    y, x = np.nonzero(before != after)
-    distance_um = np.hypot(y - places[0][0], x - places[0][1]) * MPP
-    assert len(y) > 20 and distance_um.max() < REACH_UM
+def blotches(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Tissue at its worst: dark and pale patches of any shape, with holes, bridges and specks."""
+    amount = ndimage.gaussian_filter(rng.normal(0, 1, shape), rng.uniform(0.7, 4))
+    share = np.clip(0.5 + amount / amount.std() / 2, 0, 1)[..., None]
+    return np.asarray(np.array(STROMA) * (1 - share) + np.array(NUCLEUS) * share, np.uint8)
+
+
+class Scene:
+    """An image of blotches with random points and cells that stay, at 1 µm per pixel."""
+
+    def __init__(self, seed: int, mode: Any) -> None:
+        rng = self.rng = np.random.default_rng(seed)
+        self.shape = (int(rng.integers(60, 190)), int(rng.integers(60, 190)))
+        pixels = blotches(rng, self.shape)
+        read = pixels.__getitem__
+        whole = Box.of_shape(self.shape)
+        threshold = run_job(find_threshold(lambda box: read(box.slices), self.shape, 1.0))
+        self.ground = Ground(lambda box: read(box.slices), self.shape, 1.0, threshold)
+        self.taken = ndimage.binary_opening(rng.random(self.shape) < 0.5, np.ones((3, 3)))
+        count = int(rng.integers(1, 400))
+        places = rng.uniform(-0.4, np.array(self.shape) - 0.6, (count, 2))
+        numbers = rng.permutation(count).astype(np.int32) + 7
+        points = Points(*places.T, np.ones(count, np.uint8), numbers)
+        points = single_points(points, 0.5)
+        self.points = points.only(~self.taken[points.pixels(whole)])
+        self.rules = PointRules(mode=mode)
+
+    def solved(self, points: Points, box: Box | None = None) -> NDArray[np.int32]:
+        part = Box.of_shape(self.shape) if box is None else box
+        return solve_box(self.ground, points, part, rules=self.rules, is_taken=lambda window: self.taken[window.slices])
 
 
 @both_modes
-def test_a_part_is_what_the_whole_is_there(mode: Any) -> None:
-    rng = np.random.default_rng(2)
-    places = [(float(y), float(x)) for y, x in rng.uniform(5, 295, (190, 2))]
-    pixels, _ = painted(places, (300, 300), 6)
-    rules = PointRules(mode=mode, unlabelled="ignore")
-    points = single_points(marked(places[:170]), 1.0)
-    threshold = threshold_of(pixels, MPP)
-    whole = Box.of_shape(pixels.shape)
-    labels, instances = solve_box(pixels, points, MPP, whole, threshold=threshold, rules=rules)
-    for box in (Box(110, 110, 200, 190), Box(0, 200, 90, 300)):
-        part_labels, part_instances = solve_box(pixels, points, MPP, box, threshold=threshold, rules=rules)
-        np.testing.assert_array_equal(part_instances, instances[box.slices])
-        np.testing.assert_array_equal(part_labels, labels[box.slices])
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_part_is_bit_for_bit_what_the_whole_is_there(mode: Any, seed: int) -> None:
+    scene = Scene(seed, mode)
+    whole = scene.solved(scene.points)
+    y, x = (int(scene.rng.integers(0, side - 5)) for side in scene.shape)
+    box = Box(y, x, y + int(scene.rng.integers(1, 40)), x + int(scene.rng.integers(1, 40))).clip(scene.shape)
+    np.testing.assert_array_equal(scene.solved(scene.points, box), whole[box.slices])
+
+
+@both_modes
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_point_changes_only_what_is_near(mode: Any, seed: int) -> None:
+    scene = Scene(seed, mode)
+    if len(scene.points) == 0:
+        return
+    which = int(scene.rng.integers(len(scene.points)))
+    others = scene.points.only(np.arange(len(scene.points)) != which)
+    y, x = np.nonzero(scene.solved(scene.points) != scene.solved(others))
+    margin_px = scene.rules.margin_px(1.0)
+    assert (np.abs(y - scene.points.y[which]) <= margin_px).all()
+    assert (np.abs(x - scene.points.x[which]) <= margin_px).all()
+
+
+@both_modes
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_each_point_has_its_pixel_and_no_cell_that_stays_loses_one(mode: Any, seed: int) -> None:
+    scene = Scene(seed, mode)
+    found = scene.solved(scene.points)
+    assert not found[scene.taken].any()
+    at = found[scene.points.pixels(Box.of_shape(scene.shape))]
+    np.testing.assert_array_equal(at, scene.points.numbers)
+    y, x = np.nonzero(found)
+    place = np.argsort(scene.points.numbers)[np.searchsorted(np.sort(scene.points.numbers), found[y, x])]
+    away = np.hypot(y - np.rint(scene.points.y[place]), x - np.rint(scene.points.x[place]))
+    assert away.max(initial=0) <= scene.rules.reach_um
+
+
+def test_nuclei_are_the_same_wherever_they_are_looked_at() -> None:
+    pixels, truth = painted(PLACES)
+    ground = Ground(lambda box: pixels[box.slices], truth.shape, MPP, 0.8)
+    whole = ground.nuclei(Box.of_shape(truth.shape))
+    part = Box(60, 40, 110, 130)
+    there = ground.nuclei(part)
+    np.testing.assert_array_equal(there.labels > 0, whole.labels[part.slices] > 0)
+    assert {(80, 60), (90, 110)} <= {tuple(place) for place in there.middles.tolist()}
+    np.testing.assert_allclose(there.area_px * MPP**2, np.pi * 3.5**2, rtol=0.3)
+
+
+def test_tiles_of_the_ground_meet_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels, _ = painted(PLACES)
+    whole = cells_from_points(pixels, marked(PLACES), MPP, rules=PointRules(mode="contour"))
+    monkeypatch.setattr("napari_histoseg.inference.ground._NUCLEI_TILE_PX", 40)
+    tiled = cells_from_points(pixels, marked(PLACES), MPP, rules=PointRules(mode="contour"))
+    np.testing.assert_array_equal(tiled.instances, whole.instances)
