@@ -10,7 +10,14 @@ if TYPE_CHECKING:
 
     from napari_histoseg.session import JobStatus, Session
 
-_TITLES = {"predict": "Segmenting", "finetune": "Retraining", "score": "Scoring"}
+_TITLES = {
+    "predict": "Segmenting",
+    "finetune": "Retraining",
+    "score": "Scoring",
+    "points": "Cells from points",
+    "features": "Measuring cells",
+    "repaint": "Outlining cells",
+}
 
 
 class Activity:

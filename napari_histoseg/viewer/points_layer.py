@@ -224,6 +224,9 @@ class PointsLayer:
         if not self._is_writing:
             self.selected.emit(self.selection)
 
+    def _step(self, step: Callable[[str], Any]) -> None:
+        self._act(partial(step, self._image_id))
+
     def _act(self, act: Callable[[], Any]) -> None:
         """Do it; whatever comes of it, show afterwards what the session holds."""
         try:
@@ -250,6 +253,8 @@ class PointsLayer:
         layer.mouse_drag_callbacks.append(self._on_drag)
         layer.mouse_move_callbacks.append(self._on_pointer_moved)
         layer.bind_key("Escape", lambda _: self.gone.emit(), overwrite=True)
+        layer.bind_key("Control-Z", lambda _: self._step(self._session.undo), overwrite=True)
+        layer.bind_key("Control-Shift-Z", lambda _: self._step(self._session.redo), overwrite=True)
         layer.bind_key("Control-V", _nothing, overwrite=True)  # pasted points would belong to no cell
 
     def _let_go(self) -> None:

@@ -106,11 +106,12 @@ class CleanBox(QWidget):
 
 def _field(low: float, high: float, value: float, step: float, unit: str, tooltip: str) -> QDoubleSpinBox:
     field = QDoubleSpinBox()
+    field.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
     field.setRange(low, high)
     field.setSingleStep(step)
     field.setDecimals(2 if step < 1 else 0)
     field.setValue(value)
     field.setSuffix(unit)
-    field.setToolTip(tooltip)
+    field.setToolTip(f"{tooltip} (arrow keys change it)")
     field.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     return field
