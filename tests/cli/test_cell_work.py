@@ -85,6 +85,22 @@ def test_a_class_for_similar_cells(study: Path, capsys: Capture) -> None:
         assert cells.ids[cells.class_of(cells.ids) == CELLULARITY.classes[1].id].tolist() == [1, 2, 3, 4, 5, 6, 7]
 
 
+def test_cells_from_points(study: Path, tmp_path: Path, capsys: Capture) -> None:
+    name = CELLULARITY.classes[1].name
+    (tmp_path / "points.csv").write_text(f"x,y,class\n6,6,{name}\n18,6,{name}\n500,6,{name}\n")
+    words = ("project", "cells", study, "--image", "tissue", "--points", tmp_path / "points.csv")
+    assert run(*words, "--mode", "contour", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["cells"] == 3 and told["per_class"] == {name: 2, "unknown": 1}, "what a person drew stays"
+    assert len(told["acts"][0]["notes"]) == 1
+    with Project.open(study) as project:
+        image_id = project.images[0].id
+        assert project.cells(image_id).points().ids.size == 2
+        project.undo(image_id)
+        assert len(project.cells(image_id)) == 36
+    assert "--points" in failure(capsys, *words[:5], "--mode", "marker")
+
+
 def test_what_is_wrong_is_said_and_nothing_changes(study: Path, capsys: Capture) -> None:
     words = ("project", "cells", study, "--image", "tissue")
     assert "nothing to do" in failure(capsys, *words)
