@@ -13,7 +13,7 @@ import pytest
 from cell_pictures import State, assert_consistent, assert_same, disks, new_project, state_of
 
 from napari_histoseg.core.box import Box
-from napari_histoseg.core.cell_patch import Origin
+from napari_histoseg.core.cell_patch import NO_POINT, Origin
 from napari_histoseg.core.edit import State as PixelState
 from napari_histoseg.core.errors import ProjectError
 from napari_histoseg.core.journal import JOURNAL_VERSION
@@ -253,3 +253,61 @@ def test_a_move_to_the_new_version_that_was_cut_short_is_made_again(old: Path) -
     for path in (old, old.with_name("killed")):
         with Project.open(path) as project:
             check_old(project)
+
+
+@pytest.fixture
+def without_points(tmp_path: Path) -> Path:
+    """A project of the version before points, killed: cells of a model, corrected, some of it after the checkpoint."""
+    with zipfile.ZipFile(Path(__file__).with_name("project_of_version_2.zip")) as archive:
+        archive.extractall(tmp_path)
+    return tmp_path / "study.histoseg"
+
+
+def check_without_points(project: Project) -> str:
+    assert project.notes == ()
+    image_id = project.images[0].id
+    cells = project.cells(image_id)
+    assert cells.ids.tolist() == [*range(1, 7), *range(8, 22)] and cells.next_id == 22
+    assert cells.rows([1, 3, 4, 9, 21]).tolist() == [
+        (2, Origin.MODEL, 0, 1.0, NO_POINT, NO_POINT),
+        (1, Origin.MODEL, 0, 0.25, NO_POINT, NO_POINT),
+        (2, Origin.MODEL, 1, 1.0, NO_POINT, NO_POINT),
+        (1, Origin.PERSON, 1, 1.0, NO_POINT, NO_POINT),
+        (1, Origin.PERSON, 1, 1.0, NO_POINT, NO_POINT),
+    ]
+    assert len(cells.points()) == 0 and project.planes(image_id).labels[3, 3] == 2
+    assert_consistent(cells)
+    return image_id
+
+
+def test_a_project_without_points_is_read_without_being_touched(without_points: Path) -> None:
+    with Project.open(without_points, read_only=True) as project:
+        check_without_points(project)
+    assert version_of(without_points) == 2
+
+
+@pytest.mark.parametrize("has_checkpoints", [True, False])
+def test_a_project_without_points_goes_on_as_it_was_and_takes_points(
+    without_points: Path, has_checkpoints: bool
+) -> None:
+    if not has_checkpoints:
+        shutil.rmtree(without_points / "checkpoints")
+    with Project.open(without_points) as project:
+        image_id = check_without_points(project)
+        assert version_of(without_points) == 3
+        cells = project.cells(image_id)
+        assert project.redo(image_id) is not None and 2 not in cells
+        one = Box(0, 0, 1, 1), np.zeros((1, 1))
+        project.edit_cells(image_id, *one, tool="point", points={3: (5, 25.5)}, origin=Origin.POINT, verified=None)
+        state = state_of(cells)
+    with Project.open(without_points) as project:
+        cells = project.cells(image_id)
+        assert_same(cells, state)
+        assert cells.points().ids.tolist() == [3]
+        steps = 0
+        while project.undo(image_id):
+            steps += 1
+        assert steps == 7 and len(cells) == 0 and not project.planes(image_id).state.any()
+        while project.redo(image_id):
+            pass
+        assert_same(cells, state)
