@@ -55,3 +55,12 @@ def assert_consistent(cells: Cells) -> None:
         assert cells.areas_px(number)[0] == len(y)
         np.testing.assert_allclose(cells.centroids(number)[0], (y.mean(), x.mean()))
         assert cells.boxes(number)[0].tolist() == [y.min(), x.min(), y.max() + 1, x.max() + 1]
+
+
+def repeat_last_edit(project: Project, count: int) -> None:
+    """Lengthen the journal by copies of its last row, far faster than by acts."""
+    counter = f"WITH RECURSIVE n(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n WHERE k < {count})"
+    columns = "image_id, at, author, tool, kind, y0, x0, y1, x1, changed, target, patch, checksum, cells"
+    last = "(SELECT * FROM edits ORDER BY seq DESC LIMIT 1)"
+    project._journal._db.execute(f"INSERT INTO edits ({columns}) {counter} SELECT {columns} FROM n, {last}")
+    project._stacks.clear()

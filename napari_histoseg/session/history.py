@@ -80,7 +80,7 @@ class History:
     def acts(self, image_id: str | None = None) -> list[Act]:
         """Lines of one image, or of all, the newest first."""
         rows = [_act(r) for r in self._records if r.target is None and image_id in (None, r.image_id)]
-        notes = [n for n in self._notes if None in (image_id, n.image_id) or n.image_id == image_id]
+        notes = [note for note in self._notes if None in (image_id, note.image_id) or note.image_id == image_id]
         return list(heapq.merge(rows, notes, key=lambda act: act.at))[::-1]
 
     def standing(self, act: Act) -> Standing:
@@ -143,10 +143,12 @@ def _act(record: Record) -> Act:
 
 
 def _notes(project: Project) -> list[Act]:
-    """Runs of models, which change only what nobody has vouched for."""
-    runs = [run for run in project.runs() if run.model != "import"]
+    """Runs of models, which change only what nobody has vouched for, and changes of the list of classes."""
     told = {"done": "", "running": ", running"}
-    return [
+    runs = [
         Act(run.started_at, run.model, run.image_id, note=f"Run of {run.model}{told.get(run.state, f', {run.state}')}")
-        for run in runs
+        for run in project.runs()
+        if run.model != "import"
     ]
+    changes = [Act(note.at, note.author, None, note=note.told) for note in project.schema_notes]
+    return sorted((*runs, *changes), key=lambda act: act.at)

@@ -12,6 +12,7 @@ from napari_histoseg.core.cell_patch import CellPatch
 from napari_histoseg.core.edit import Edit, Patch, Record
 from napari_histoseg.core.errors import HistosegError
 from napari_histoseg.core.schema import IGNORE, LabelSchema
+from napari_histoseg.core.schema_change import REASSIGNED
 
 if TYPE_CHECKING:
     from napari_histoseg.core.project import Project
@@ -33,7 +34,7 @@ _TOOLS = {
     "recovered": "Brought back after damage",
     "import": "Brought in",
     "accept": "Accepted",
-    "reassign": "Class taken out of the list",
+    REASSIGNED: "Of a class taken out",
 }
 
 

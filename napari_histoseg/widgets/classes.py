@@ -113,6 +113,7 @@ class ClassesPanel(Panel):
         schema = appearance.schema
         self._built = (schema, appearance.hidden)
         while (item := self._grid.takeAt(0)) is not None:
+            item.widget().hide()  # it lives until the event loop comes round
             item.widget().deleteLater()
         self._names.clear()
         self._shares.clear()

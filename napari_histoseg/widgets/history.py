@@ -53,6 +53,7 @@ class HistoryPanel(Panel):
         self._going = _timer(self, 0, self._go_on)
         self.listen(session.edited, self._on_edited)
         self.listen(session.project_changed, self._reload)
+        self.listen(session.classes.changed, self._reload)
         self.listen(session.labels_changed, self._on_labels_changed)
         self.listen(view.images.current_changed, self._reload)
         self._reload()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt, QTimer
-from qtpy.QtGui import QColor, QImage, QPixmap
+from qtpy.QtGui import QColor, QImage, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from napari_histoseg.core.errors import HistosegError
@@ -145,9 +147,7 @@ class HistoryModel(QAbstractTableModel):
         except HistosegError:  # the line stays without a picture; the panels say that the image is gone
             _keep(self._pictures, act.record.seq, None)
             return
-        height, width = pixels.shape[:2]
-        image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-        _keep(self._pictures, act.record.seq, QPixmap.fromImage(image))
+        _keep(self._pictures, act.record.seq, _square(pixels))
         if act in self._acts:
             place = self.index(self._acts.index(act), 0)
             self.dataChanged.emit(place, place)
@@ -174,6 +174,18 @@ def history_view(model: HistoryModel) -> QTableView:
         header.setSectionResizeMode(column, QHeaderView.ResizeMode.Interactive)
         header.resizeSection(column, letters * letter)
     return view
+
+
+def _square(pixels: NDArray[np.uint8]) -> QPixmap:
+    """A picture (h, w, 3) in the middle of a clear square, so that the words beside all pictures begin in a line."""
+    height, width = pixels.shape[:2]
+    image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+    square = QPixmap(_SIDE_PX, _SIDE_PX)
+    square.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(square)
+    painter.drawImage((_SIDE_PX - width) // 2, (_SIDE_PX - height) // 2, image)
+    painter.end()
+    return square
 
 
 def _keep(memory: OrderedDict[int, Any], key: int, value: Any) -> None:

@@ -1,0 +1,98 @@
+"""The history panel: lines, pictures, the way back, and 10,000 lines."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cell_pictures import repeat_last_edit
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from napari_histoseg.core.box import Box
+
+
+@pytest.fixture
+def worked(bench: Any, tissue: np.ndarray, qtbot: Any) -> Any:
+    """Six strokes on an image, and the panel in front."""
+    bench.viewer.add_image(tissue, name="tissue")
+    image_id = bench.bridge.images.current
+    for k in range(6):
+        box = Box(30 * k, 30 * k, 30 * k + 20, 30 * k + 20)
+        bench.session.record(image_id, "paint", box, np.full(box.shape, k % 3, np.uint8))
+    bench.open_panels("History")
+    bench.panel_shown = next(p for p in bench._panels if type(p).__name__ == "HistoryPanel")
+    qtbot.waitUntil(bench.panel_shown.isVisible)
+    return bench
+
+
+def column(panel: Any, number: int) -> list[str]:
+    model = panel._model
+    return [model.data(model.index(line, number), Qt.ItemDataRole.DisplayRole) for line in range(model.rowCount())]
+
+
+def is_grey(panel: Any) -> list[bool]:
+    model = panel._model
+    role = Qt.ItemDataRole.ForegroundRole
+    return [model.data(model.index(line, 0), role) is not None for line in range(model.rowCount())]
+
+
+def test_lines_and_the_way_back(worked: Any, qtbot: Any) -> None:
+    panel, session = worked.panel_shown, worked.session
+    image_id = worked.bridge.images.current
+    assert column(panel, 0)[0] == "Brush, 400 px: epithelium" and len(column(panel, 0)) == 6
+    assert not any(is_grey(panel)) and not panel._back.isEnabled()
+    panel._table.selectRow(3)
+    QTest.mouseClick(panel._back, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: panel._steps is None)
+    assert is_grey(panel) == [True] * 3 + [False] * 3
+    assert session.project.edit_count(image_id) == 3
+    assert (session.displayed(image_id, Box(90, 90, 110, 110)) == 255).all()
+    panel._table.selectRow(0)
+    QTest.mouseClick(panel._back, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: panel._steps is None)
+    assert not any(is_grey(panel))
+    session.undo(image_id)
+    session.record(image_id, "paint", Box(0, 0, 9, 9), np.full((9, 9), 2, np.uint8))
+    assert is_grey(panel) == [False, True] + [False] * 5
+    panel._table.selectRow(1)
+    assert not panel._back.isEnabled() and "other work followed" in panel._back.toolTip()
+
+
+def test_double_click_goes_to_the_place(worked: Any, qtbot: Any) -> None:
+    panel, viewer = worked.panel_shown, worked.viewer
+    viewer.camera.center = (0, 0)
+    panel._table.doubleClicked.emit(panel._model.index(0, 0))
+    assert viewer.camera.center[-2:] == pytest.approx((160, 160), abs=1)
+    role = Qt.ItemDataRole.DecorationRole
+    qtbot.waitUntil(lambda: panel._model.data(panel._model.index(0, 0), role) is not None)
+
+
+def test_export_and_all_images(worked: Any, tmp_path: Path) -> None:
+    panel = worked.panel_shown
+    panel._which.setCurrentIndex(1)
+    assert column(panel, 0)[0].endswith("– tissue")
+    panel.export(tmp_path / "history.csv")
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 7
+
+
+def test_ten_thousand_lines(worked: Any, qtbot: Any) -> None:
+    panel, session = worked.panel_shown, worked.session
+    repeat_last_edit(session.project, 10_000)
+    started = time.perf_counter()
+    panel._reload()
+    panel._table.grab()
+    read_s = time.perf_counter() - started
+    assert panel._model.rowCount() == 10_006 and read_s < 2
+    assert len(panel._model._words) < 40, "only lines in sight are made"
+    image_id = worked.bridge.images.current
+    started = time.perf_counter()
+    session.record(image_id, "paint", Box(0, 0, 9, 9), np.full((9, 9), 2, np.uint8))
+    assert time.perf_counter() - started < 0.25
+    panel._table.scrollToBottom()
+    started = time.perf_counter()
+    panel._table.grab()
+    assert time.perf_counter() - started < 0.5
