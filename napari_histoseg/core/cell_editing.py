@@ -235,18 +235,8 @@ class CellEditing(ABC):
         return places
 
     def _checked_cells(self, image_id: str, box: Box, after: NDArray[Any], where: str) -> NDArray[np.uint32]:
-        """``after`` as uint32, of the size of the box, which lies inside the image."""
-        entry = self.image(image_id)
-        if box.is_empty or not Box.of_shape(entry.shape).contains(box):
-            raise InputError(f"{where} ({box}) does not lie inside '{entry.name}', which is {entry.shape} px.")
-        if after.shape != box.shape:
-            raise InputError(
-                f"{where} has {after.shape} px but {box.shape} are needed; it must fit '{entry.name}' pixel by pixel."
-            )
-        values = after.astype(np.uint32, copy=False)
-        if values.dtype != after.dtype and (values != after).any():
-            raise InputError(f"{where} holds values that are no numbers of cells; whole numbers from 0 on are needed.")
-        return values
+        wrong = "values that are no numbers of cells; whole numbers from 0 on are needed"
+        return self.image(image_id).fitted(box, after, np.uint32, where, wrong)
 
 
 def _numbering(instances: NDArray[np.uint32], next_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

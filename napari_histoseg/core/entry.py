@@ -6,12 +6,17 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_histoseg.core.atomic import TEMPORARY_MARK, publish_folder
 from napari_histoseg.core.box import Box
-from napari_histoseg.core.errors import ProjectError
+from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.core.image import ArraySource, ImageRef
+
+T = TypeVar("T", bound=np.generic)
 
 _CHUNK_PX = 1024
 
@@ -45,6 +50,37 @@ class ImageEntry:
     shape: tuple[int, int]
     mpp: float | None
     is_stored: bool
+
+    def fitted(self, box: Box, values: NDArray[Any], dtype: type[T], where: str, wrong: str) -> NDArray[T]:
+        """Values for the pixels of a box of this image, as ``dtype``.
+
+        Parameters
+        ----------
+        box : Box
+            In pixels of the image.
+        values : ndarray, shape (h, w)
+        dtype : type
+            Of numpy; whole numbers.
+        where : str
+            What the values are, for the person.
+        wrong : str
+            What values are that ``dtype`` cannot hold, and what to do.
+
+        Raises
+        ------
+        InputError
+            When the box leaves the image, or the values do not fit the box or ``dtype``.
+        """
+        if box.is_empty or not Box.of_shape(self.shape).contains(box):
+            raise InputError(f"{where} ({box}) does not lie inside '{self.name}', which is {self.shape} px.")
+        if values.shape != box.shape:
+            raise InputError(
+                f"{where} has {values.shape} px but {box.shape} are needed; it must fit '{self.name}' pixel by pixel."
+            )
+        whole = values.astype(dtype, copy=False)
+        if whole.dtype != values.dtype and (whole != values).any():
+            raise InputError(f"{where} holds {wrong}.")
+        return whole
 
     def to_json(self) -> dict[str, Any]:
         """The entry as JSON."""

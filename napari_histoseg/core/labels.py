@@ -13,7 +13,7 @@ from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_plane import Cells
 from napari_histoseg.core.checkpoint import CELLS, LABELS, Checkpoint
 from napari_histoseg.core.entry import ImageEntry
-from napari_histoseg.core.errors import InputError, ProjectError
+from napari_histoseg.core.errors import ProjectError
 from napari_histoseg.core.opening import CHECKPOINTS, OpenFolder
 from napari_histoseg.core.planes import PLANES, Chunked, Planes
 from napari_histoseg.core.recovery import replay
@@ -129,15 +129,7 @@ def checked_labels(
     InputError
         Otherwise; ``where`` says what the labels are.
     """
-    if box.is_empty or not Box.of_shape(entry.shape).contains(box):
-        raise InputError(f"{where} ({box}) does not lie inside '{entry.name}', which is {entry.shape} px.")
-    if labels.shape != box.shape:
-        raise InputError(
-            f"{where} has {labels.shape} px but {box.shape} are needed; it must fit '{entry.name}' pixel by pixel."
-        )
-    values = labels.astype(np.uint8, copy=False)
-    if values.dtype != labels.dtype and (values != labels).any():
-        raise InputError(f"{where} holds values outside 0 to 255; label values must be class ids.")
+    values = entry.fitted(box, labels, np.uint8, where, "values outside 0 to 255; label values must be class ids")
     is_known = np.zeros(256, bool)
     is_known[[*schema.ids, IGNORE]] = True
     if not is_known[values].all():

@@ -292,12 +292,6 @@ class Project(SchemaEditing, CellEditing):
         values = labels if codes is None else codes[labels]
         self.planes(image_id).propose(box, self._checked(image_id, box, values, "The model's output"))
 
-    def clear_proposal(self, image_id: str) -> None:
-        """Forget the model output of an image."""
-        self._require_writable()
-        shape = self.image(image_id).shape
-        self.planes(image_id).propose(Box.of_shape(shape), np.full(shape, IGNORE, np.uint8))
-
     # settings ------------------------------------------------------------------------------------------------------
 
     def get_setting(self, key: str, default: Any = None) -> Any:

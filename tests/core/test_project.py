@@ -172,7 +172,7 @@ def test_shares_are_of_displayed_pixels_with_a_class(project: Project, image_id:
     propose(project, image_id, 1, Box(0, 0, 30, 70))
     paint(project, image_id, 2, Box(0, 0, 15, 70))
     assert project.class_shares(image_id) == {0: 0.0, 1: 0.5, 2: 0.5}
-    project.clear_proposal(image_id)
+    propose(project, image_id, IGNORE, Box(0, 0, 30, 70))
     assert project.class_shares(image_id) == {0: 0.0, 1: 0.0, 2: 1.0}
 
 

@@ -510,7 +510,6 @@ def check_reader(project: Project, image_id: str, labels: list[np.ndarray]) -> N
         lambda: project.record(image_id, tool="paint", box=box, after=painted),
         lambda: project.undo(image_id),
         lambda: project.propose(image_id, box, np.zeros((9, 9), np.uint8), run_id=1),
-        lambda: project.clear_proposal(image_id),
         lambda: project.set_setting("a", 1),
         lambda: project.set_mpp(image_id, 1.0),
         lambda: project.begin_run(image_id, model="unet", revision=None, box=box),
