@@ -15,6 +15,7 @@ from napari_histoseg.core.cell_patch import CellPatch
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.inference.cell_features import FEATURES, MARGIN_UM, FeatureRequest, measure_cells
 from napari_histoseg.inference.similarity import similarity, standardised
+from napari_histoseg.jobs.lane import Priority
 from napari_histoseg.session.one_job import OneJob
 
 if TYPE_CHECKING:
@@ -98,8 +99,9 @@ class SimilarWork:
         instances = np.zeros(cells.shape, np.uint32)
         instances[window.slices] = cells.instances[window.slices]
         request = FeatureRequest(image, instances, ids, cells.boxes(ids))
-        self._job.start(partial(measure_cells, request), image_id, self._on_measured)
-        self._batch = _Batch(image_id, ids)
+        batch = self._batch = _Batch(image_id, ids)
+        factory, take = partial(measure_cells, request), partial(self._on_measured, batch)
+        self._job.start(factory, image_id, take, priority=Priority.INTERACTIVE)
 
     def cancel(self) -> None:
         """Stop measuring; nobody hears of the cells that were looked for."""
@@ -192,8 +194,8 @@ class SimilarWork:
         self._known.clear()
         self.forget()
 
-    def _on_measured(self, values: NDArray[np.float32]) -> str:
-        batch, known = self._batch, self._of(self._batch.image_id)
+    def _on_measured(self, batch: _Batch, values: NDArray[np.float32]) -> str:
+        known = self._of(batch.image_id)
         known.keep(batch.ids, values)
         for numbers in batch.changed:
             known.forget(numbers)
@@ -201,8 +203,8 @@ class SimilarWork:
 
     def _on_job_status(self, status: JobStatus) -> None:
         self._on_status(status)
-        if status.state == "done":
-            self._tell(self._batch.image_id)
+        if status.state == "done" and status.image_id is not None:
+            self._tell(status.image_id)
 
     def _tell(self, image_id: str) -> None:
         self.measured.emit(image_id)

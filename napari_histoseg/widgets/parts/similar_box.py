@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from qtpy.QtCore import QSize, Qt, QTimer
-from qtpy.QtGui import QKeySequence
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QHBoxLayout,
     QPushButton,
-    QShortcut,
     QSizePolicy,
     QSlider,
     QSpinBox,
@@ -100,11 +99,18 @@ class SimilarBox(QWidget):
         column.addLayout(row)
         column.addWidget(self._counted)
         column.addLayout(buttons)
-        for keys, act in (("Return", self._on_apply_clicked), ("Enter", self._on_apply_clicked), ("Esc", self.drop)):
-            shortcut = QShortcut(QKeySequence(keys), found)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(act)
         return found
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        """Enter applies and Esc cancels while cells are marked and the focus is in here."""
+        if not self.is_showing:
+            super().keyPressEvent(event)
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self._on_apply_clicked()
+        elif event.key() == Qt.Key.Key_Escape:
+            self.drop()
+        else:
+            super().keyPressEvent(event)
 
     # -- what the panel tells --------------------------------------------------------------------------------------
 
