@@ -1,6 +1,6 @@
 """Kill a working process at each of its writes, one after the other, and see what is left of its project.
 
-    python -m benchmarks.fault_points [--every 1] [--scenarios work,begin,migrate] [--folder DIR]
+    python -m benchmarks.fault_points [--every 1] [--scenarios work,begin,migrate,points] [--folder DIR]
 
 Where kill9.py kills at random moments, this kills before every single call that changes a file (write, fsync, rename,
 unlink, ...; those of SQLite, too), and in the middle of every write. A library in C, built with ``cc`` and put in
@@ -76,6 +76,35 @@ def acts(project: Project) -> Iterator[None]:
         yield
         if project.verify_cells(image_id, cells.ids[7 * number : 7 * number + 7]) is not None:
             yield
+        yield from acts_on_points(project, image_id, number)
+
+
+def acts_on_points(project: Project, image_id: str, number: int) -> Iterator[None]:
+    """A cell grows around a point, its point moves and goes; all cells are replaced by cells with points and back."""
+    cells = project.cells(image_id)
+    new, box = cells.next_id, Box(40 * number, 60, 40 * number + 9, 69)
+    after = np.full(box.shape, new)
+    y, x = box.y0 + 4.0, box.x0 + 4.25
+    placing = {"tool": "point", "origin": Origin.POINT, "verified": None}
+    project.edit_cells(image_id, box, after, classes={new: 2}, points={new: (y, x)}, **placing)
+    yield
+    project._labels.write(0.0)
+    project.edit_cells(image_id, box, after, points={new: (y + 1, x)}, **placing)
+    yield
+    project.edit_cells(image_id, box, after, points={new: None}, **placing)
+    yield
+    project.undo(image_id)
+    yield
+    project.checkpoint()
+    found = disks(20 + number)
+    points = {int(k): (number + 0.5, float(k % 100)) for k in np.unique(found[found > 0])}
+    project.replace_cells(image_id, found, {}, tool="points", origin=Origin.POINT, points=points, verified=True)
+    yield
+    project.undo(image_id)
+    yield
+    project._labels.write(0.0)
+    project.redo(image_id)
+    yield
 
 
 def prepare_work(path: Path) -> None:
@@ -115,6 +144,23 @@ def do_migrate(path: Path) -> Iterator[None]:
         image_id = project.images[0].id
         project.replace_cells(image_id, disks(14), {}, tool="model", origin=Origin.MODEL)
         yield
+        yield from acts_on_points(project, image_id, 0)
+
+
+def prepare_points(path: Path) -> None:
+    """A project as the version before points was: the table of the checkpoint has none."""
+    prepare_work(path)
+    with Project.open(path) as project:
+        project._journal._db.execute("PRAGMA user_version = 2")
+    for note in (path / "checkpoints").glob("*.cells.json"):
+        kept = json.loads(note.read_text())
+        del kept["points"]
+        note.write_text(json.dumps(kept))
+
+
+def do_points(path: Path) -> Iterator[None]:
+    with Project.open(path) as project:
+        yield from acts_on_points(project, project.images[0].id, 0)
 
 
 @dataclass(frozen=True)
@@ -129,6 +175,7 @@ SCENARIOS = {
     "work": Scenario(prepare_work, do_work),
     "begin": Scenario(prepare_nothing, do_begin),
     "migrate": Scenario(prepare_migrate, do_migrate),
+    "points": Scenario(prepare_points, do_points),
 }
 
 
