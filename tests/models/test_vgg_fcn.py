@@ -99,3 +99,12 @@ def test_each_design_names_its_own_multiple() -> None:
     with pytest.raises(ModelError, match="multiples of 4 pixels, not 18 x 20; pad to 20 x 20"):
         build(2, width=2)(torch.zeros(1, 3, 18, 20))
     build(2, width=2, design="exp3")(torch.zeros(1, 3, 18, 20))
+
+
+@pytest.mark.parametrize("design", ["exp1", "exp2", "exp3", "final"])
+def test_an_untrained_network_tells_places_of_an_image_apart(design: str) -> None:
+    torch.manual_seed(0)
+    network = get_model("vgg_fcn").build(3, design=design, width=16).eval()
+    with torch.inference_mode():
+        logits = network(torch.randn(1, 3, 64, 64))
+    assert float(logits.std(dim=(2, 3)).mean()) > 0.1

@@ -77,7 +77,10 @@ _DECODERS = {
 
 
 class VggFcn(nn.Module):
-    """VGG's first groups, a decoder of convolutions; parameters as in :func:`build`."""
+    """VGG's first groups, a decoder of convolutions; parameters as in :func:`build`.
+
+    Weights begin as in He et al. (2015), "Delving deep into rectifiers", with zero biases.
+    """
 
     def __init__(self, num_classes: int, *, design: Design, width: int, dropout: float, final_relu: bool) -> None:
         super().__init__()
@@ -100,6 +103,10 @@ class VggFcn(nn.Module):
         self.head = nn.Conv2d(before, num_classes, 3, padding=1)
         self.last: nn.Module = nn.ReLU() if final_relu else nn.Identity()
         self.multiple = 2 ** (_DEPTH[design] - 1)
+        for layer in self.modules():  # nothing else keeps the signal alive: there is no normalisation
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.bias is not None:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (N, num_classes, H, W) of images (N, 3, H, W) whose sides are multiples of 2, or 4 when final."""
