@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _LEAST_ZOOM = 1.5  # screen pixels for each pixel of the image at which a single cell can be judged
 _MODES = tuple(key.name for key in MODES)
+_CHOOSING = ("select", "lasso")
+"""Modes that keep what is chosen; in the others keys go to the cell under the pointer."""
 
 
 class CellTools:
@@ -136,6 +138,8 @@ class CellTools:
     def set_mode(self, mode: str) -> None:
         """Let the mouse do something else, on the layer of cells, which comes to the front."""
         self._gestures.drop()
+        if self._mode == "points" and mode != "points":
+            self.select(())  # the point that was set last is chosen by itself
         self._mode = mode
         shown, source = self._layers.show(), self._images.source
         if mode == "points" and source is not None:
@@ -145,6 +149,8 @@ class CellTools:
             if shown is not None:
                 self._viewer.layers.selection.active = shown.layer
         self._gestures.take_up()
+        if mode not in _CHOOSING:
+            self.select(())
         self.changed.emit()
 
     def select(self, ids: Iterable[int]) -> None:

@@ -170,6 +170,18 @@ def test_clicks_choose_and_shift_adds_and_a_letter_classes_all_of_them(celled: A
     assert_layer_shows_the_project(celled)
 
 
+def test_a_tool_for_single_cells_lets_go_of_those_chosen(celled: Any, hand: Any) -> None:
+    celled.bridge.cells.select([A])
+    hand.key("A", shift=True)
+    assert celled.bridge.cells.selection == (A,)
+    hand.key("S", shift=True)
+    assert celled.bridge.cells.selection == ()
+    point_at(hand, (60, 110))
+    hand.key("Delete")
+    assert A in cells_of(celled)
+    assert B not in cells_of(celled)
+
+
 def test_a_letter_over_background_is_the_class_of_new_cells(celled: Any, hand: Any) -> None:
     point_at(hand, (220, 220))
     hand.key("W")
