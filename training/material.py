@@ -13,6 +13,7 @@ from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.schema import IGNORE, LabelClass
 from napari_histoseg.core.schemas import get_schema
 from napari_histoseg.inference.stain import estimate_stains, normalise
+from napari_histoseg.learning.cell_targets import nucleus_target
 from napari_histoseg.models.registry import get_model
 from napari_histoseg.models.spec import Normalisation
 from training.datasets.splits import split_groups
@@ -154,20 +155,6 @@ def _truth(sample: Sample, plan: Plan, table: NDArray[np.uint8]) -> NDArray[np.u
     if sample.labels is None:
         raise InputError(f"Set '{plan.data}' has no class for each pixel; choose another set.")
     return table[sample.labels]
-
-
-def nucleus_target(instances: NDArray[np.int32], boundary_px: int) -> NDArray[np.uint8]:
-    """Background 0, nucleus 1 and, within ``boundary_px`` of its outline or of another nucleus, boundary 2.
-
-    The boundary lies inside the nuclei, so that nucleus and boundary together are all of a nucleus.
-    """
-    from scipy import ndimage
-
-    largest = ndimage.maximum_filter(instances, size=2 * boundary_px + 1)
-    smallest = ndimage.minimum_filter(instances, size=2 * boundary_px + 1)
-    target = np.where(largest == smallest, 1, 2).astype(np.uint8)
-    target[instances == 0] = 0
-    return target
 
 
 def rescaled(values: NDArray[np.uint8], scale: float, *, is_labels: bool = False) -> NDArray[np.uint8]:

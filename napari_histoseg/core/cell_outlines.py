@@ -66,12 +66,17 @@ def grow(instances: Numbers, ids: NDArray[np.int64], distance_px: float) -> Numb
     distance_px : float
         Positive.
     """
-    from skimage.segmentation import expand_labels
-
-    # All cells expand and compete, so that a neighbour's surroundings stay the neighbour's.
-    reach = _in_tiles(instances, int(np.ceil(distance_px)) + 1, lambda part: expand_labels(part, distance_px))
+    # All cells compete, so that a neighbour's surroundings stay the neighbour's.
+    reach = nearest(instances, distance_px)
     is_won = (instances == 0) & _chosen(ids, instances)[reach]
     return np.where(is_won, reach, instances).astype(np.uint32)
+
+
+def nearest(instances: Numbers, distance_px: float) -> Numbers:
+    """Number of the nearest cell of each pixel (h, w), its own for pixels of cells; 0 where none is so near."""
+    from skimage.segmentation import expand_labels
+
+    return _in_tiles(instances, int(np.ceil(distance_px)) + 1, lambda part: expand_labels(part, distance_px))
 
 
 def shrink(instances: Numbers, ids: NDArray[np.int64], distance_px: float) -> Numbers:

@@ -18,6 +18,7 @@ from napari_histoseg.core.schema import LabelClass
 
 if TYPE_CHECKING:
     from napari_histoseg.core.project import Project
+    from napari_histoseg.learning.cell_targets import CellTeacher
 
 CARD_KEY = "finetune"
 """Under this key a revision's card keeps what the next round has to know."""
@@ -118,6 +119,7 @@ def take_snapshot(
     parent_revision: str | None,
     open_file: Callable[[str], ImageRef] | None = None,
     reference: tuple[TrainingImage, ...] = (),
+    teacher: CellTeacher | None = None,
 ) -> EditSnapshot:
     """Copies of what a project vouches for, for fine-tuning one model; call it on the thread that owns the project.
 
@@ -132,6 +134,8 @@ def take_snapshot(
         See ``Project.image_ref``.
     reference : tuple of TrainingImage
         See ``EditSnapshot``.
+    teacher : CellTeacher, optional
+        Lets the cells that people vouched for teach as well, for models of nuclei.
 
     Raises
     ------
@@ -143,27 +147,39 @@ def take_snapshot(
     cards = {revision.id: revision.card.get(CARD_KEY, {}) for revision in project.revisions.list(model_id)}
     held_out = dict.fromkeys(HeldOutBox.from_json(box) for card in cards.values() for box in card.get("held_out", []))
     learned_until = int(cards.get(parent_revision or "", {}).get("learned_until", 0))
-    images, others = [], []
+    images, others, has_cells = [], [], False
     for entry in project.images:
-        if project.edit_count(entry.id) and project.planes(entry.id).state.any():
+        is_edited = bool(project.edit_count(entry.id))
+        with_cells = is_edited and teacher is not None and teacher.vouched_for(project.cells(entry.id)).size > 0
+        if with_cells or (is_edited and project.planes(entry.id).state.any()):
             ref = project.image_ref(entry.id, open_file)
-            images.append(_training_image(project, entry.id, ref, learned_until))
+            images.append(_training_image(project, entry.id, ref, learned_until, teacher if with_cells else None))
+            has_cells |= with_cells
         elif entry.mpp is not None:
             with contextlib.suppress(ProjectError, InputError):  # a guard image that is gone is no loss
                 others.append(project.image_ref(entry.id, open_file))
     newest = max((edit.seq for edit in project.edits(after=learned_until)), default=learned_until)
-    return EditSnapshot(
-        tuple(images), project.schema.classes, tuple(others), reference, tuple(held_out), learned_until=newest
-    )
+    classes = teacher.classes if teacher is not None and has_cells else project.schema.classes
+    return EditSnapshot(tuple(images), classes, tuple(others), reference, tuple(held_out), learned_until=newest)
 
 
-def _training_image(project: Project, image_id: str, ref: ImageRef, learned_until: int) -> TrainingImage:
+def _training_image(
+    project: Project, image_id: str, ref: ImageRef, learned_until: int, teacher: CellTeacher | None
+) -> TrainingImage:
     planes = project.planes(image_id)
     labels, state = planes.labels.copy(), planes.state.copy()
+    taught_by = None
+    if teacher is not None and ref.mpp is not None:
+        taught_by = teacher.teach(project.cells(image_id), ref.mpp, labels, state)
     if learned_until == 0:
         return TrainingImage(ref, labels, state)
     learned = state > 0
+    changed = np.zeros(0, np.int64)
     for edit in project.edits(image_id, after=learned_until):
         if isinstance(edit.patch, Patch):
             learned[edit.box.slices] &= ~edit.patch.mask
+        else:
+            changed = np.union1d(changed, edit.patch.touched_ids)
+    if taught_by is not None and changed.size:
+        learned &= ~np.isin(taught_by, changed)
     return TrainingImage(ref, labels, state, learned)

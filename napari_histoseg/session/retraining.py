@@ -92,11 +92,21 @@ def prepare(
         When the folder holds no labelled image, nothing has been corrected, or an edited image has no known µm per
         pixel.
     """
+    from napari_histoseg.learning.cell_targets import CellTeacher
     from napari_histoseg.learning.snapshot import take_snapshot
 
     if reference is not None:
         labelled_files(reference)  # tell at once when it holds nothing; it is read in the background
-    snapshot = take_snapshot(project, model_id=model.spec.id, parent_revision=model.revision_id, open_file=open_image)
+    weights = model.weights
+    is_of_cells = model.spec.task == "instance" and model.can_learn
+    teacher = CellTeacher.of(project.schema.classes, weights.classes, weights.mpp) if is_of_cells else None
+    snapshot = take_snapshot(
+        project,
+        model_id=model.spec.id,
+        parent_revision=model.revision_id,
+        open_file=open_image,
+        teacher=teacher,
+    )
     if not snapshot.images:
         raise InputError("There are no corrections to learn from yet; paint over some mistakes, then retrain.")
     return RetrainTask(model, snapshot, plan, project.revisions, device, is_beside_viewer, project.schema, reference)

@@ -12,10 +12,12 @@ from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import Origin
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.image import ImageRef, image_from_array
+from napari_histoseg.core.revision import Revision
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.inference.instances import instances_from_probabilities
 from napari_histoseg.inference.predict import PredictRequest, predict
 from napari_histoseg.jobs.job import run_job
+from napari_histoseg.learning.plan import FineTunePlan
 from napari_histoseg.models.weights import resolve
 from napari_histoseg.session import JobStatus, Session
 from napari_histoseg.session.choosing import base_model
@@ -124,6 +126,27 @@ def test_a_run_is_one_step_and_leaves_vouched_for_cells_alone(session: Session) 
     for _ in range(3):
         session.undo(image_id)
     assert len(cells) == 0 and heard == [image_id] * 3
+
+
+def test_cells_a_person_vouched_for_teach_the_model(session: Session) -> None:
+    session.choose_model("unet_nuclei")
+    image_id = session.add_image(nuclei()).id
+    session.segment(image_id)
+    wait(session)
+    with pytest.raises(InputError, match="no corrections"):
+        session.retrain(FineTunePlan(steps=2))
+    first, second = session.cells.of(image_id).ids[:2].tolist()
+    session.cells.verify(image_id, [first])
+    session.cells.grow(image_id, [second], -0.5)
+    losses: list[float] = []
+    session.loss_added.connect(lambda _step, loss: losses.append(loss))
+    revisions: list[Revision] = []
+    session.revision_added.connect(revisions.append)
+    session.retrain(FineTunePlan(steps=3, batch_size=2, tile_px=64))
+    wait(session)
+    assert len(losses) == 3 and np.isfinite(losses).all()
+    (revision,) = revisions
+    assert revision.card["finetune"]["notes"] == []
 
 
 def test_a_cell_is_outlined_anew_by_the_active_model(session: Session) -> None:

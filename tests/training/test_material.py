@@ -15,7 +15,7 @@ from training.augmentation import augmentation
 from training.batches import Batches
 from training.distributed import World
 from training.logs import Console
-from training.material import Picture, Tiles, cut_up, nucleus_target, training_and_validation
+from training.material import Picture, Tiles, cut_up, training_and_validation
 from training.plan import Plan, TestSet
 from training.prepared import load
 from training.tables import Table, mean_sd
@@ -39,14 +39,6 @@ def picture(number: int, height: int = 40, width: int = 50) -> Picture:
     rng = np.random.default_rng(number)
     image = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
     return Picture(str(number), str(number), image, rng.integers(0, 3, (height, width), dtype=np.uint8), float("nan"))
-
-
-def test_the_boundary_of_a_nucleus_lies_inside_it_and_parts_it_from_its_neighbour() -> None:
-    instances = np.zeros((20, 30), np.int32)
-    instances[4:16, 4:14], instances[4:16, 14:24] = 1, 2
-    target = nucleus_target(instances, 2)
-    assert ((target > 0) == (instances > 0)).all()
-    assert (target[4:16, 12:16] == 2).all() and (target[6:14, 6:12] == 1).all() and (target[6:14, 16:22] == 1).all()
 
 
 def test_tiles_reach_the_border_and_leave_out_what_nothing_is_known_of() -> None:
