@@ -9,7 +9,8 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QShortcut
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.session import JobStatus, Session
-from napari_histoseg.widgets.parts.cell_table import CellTableView
+from napari_histoseg.widgets.parts.cell_files_box import CellFilesBox
+from napari_histoseg.widgets.parts.cell_list import CellList
 from napari_histoseg.widgets.parts.cell_tools_box import CellToolsBox
 from napari_histoseg.widgets.parts.clean_box import CleanBox
 from napari_histoseg.widgets.parts.doubt_list import DoubtList
@@ -47,21 +48,20 @@ class CellsPanel(Panel):
         self._counts = text_label()
         self._counts.setToolTip("Cells of the image by class, and how many of them a person vouches for")
         self._doubts = DoubtList(session, view)
-        self._table = CellTableView(self._on_table_key)
+        self._list = CellList(session, view)
         self._similar = SimilarBox(session, view)
         self._clean = CleanBox(session, view)
+        self._files = CellFilesBox(session, view)
         self._build()
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(_SOON_MS)
         self._soon.timeout.connect(self._refresh)
-        self._table.chosen.connect(view.cells.select)
-        self._table.jumped.connect(view.cells.jump_to)
         self._connect()
         self._refresh()
 
     def _build(self) -> None:
-        table = Fold("All cells", "Every cell with class, area, stain and score: sort, choose, class", self._table)
+        table = Fold("All cells", "Every cell with class, area, stain and score: sort, choose, class", self._list)
         table.opened.connect(self._refresh_soon)
         for widget in (
             self._tools,
@@ -73,6 +73,7 @@ class CellsPanel(Panel):
             table,
             Fold("Similar cells", "Choose a few cells and class all that look alike in one step", self._similar),
             Fold("Clean up", "Sizes and outlines of many cells, regions to cells and back", self._clean),
+            Fold("Files", "Points as tables, cells and masks of other programs", self._files),
         ):
             self.column.addWidget(widget)
         self.column.addLayout(self._foot_row())
@@ -100,6 +101,7 @@ class CellsPanel(Panel):
         self.listen(session.project_changed, self._refresh_soon)
         self.listen(session.edited, self._refresh_soon)
         self.listen(session.cells.changed, self._on_cells_changed)
+        self.listen(session.points.doubts_changed, self._doubts.show_found)
         self.listen(session.points.doubts_changed, self._on_measured)
         self.listen(session.similar.measured, self._on_measured)
         self.listen(session.similar.found, self._similar.show_found)
@@ -130,33 +132,18 @@ class CellsPanel(Panel):
     def _on_tools_changed(self) -> None:
         """Another tool or other cells chosen: what is cheap is shown at once."""
         self._refresh_controls()
-        if self._table.isVisible() and self._table.ids != self._view.cells.selection:
-            self._table.choose(self._view.cells.selection)
+        self._list.show_selection()
 
     def _on_job_changed(self, status: JobStatus) -> None:
         if status.kind == "points":
             self._points.show_status(status)
         elif status.kind == "features":
             self._similar.show_status(status)
+            self._list.show_status(status)
         elif status.kind == "repaint":
             self._clean.show_status(status)
         if status.state == "queued" or status.is_over:
             self._refresh_soon()
-
-    def _on_table_key(self, name: str) -> bool:
-        """A class letter or Delete on rows."""
-        image_id, schema, ids = self._view.images.current, self._view.appearance.schema, self._table.ids
-        if image_id is None or schema is None or not ids:
-            return False
-        class_id = next((c.id for c in schema.classes if c.key == name), None)
-        with self.telling():
-            if name == "delete":
-                self._session.cells.delete(image_id, ids)
-            elif class_id is not None:
-                self._session.cells.set_class(image_id, ids, class_id)
-            else:
-                return False
-        return True
 
     # -- what is shown ---------------------------------------------------------------------------------------------
 
@@ -171,9 +158,7 @@ class CellsPanel(Panel):
         self._counts.setText("" if image_id is None else self._count_text(image_id))
         self._counts.setVisible(self._view.cells.has_cells)
         self._doubts.refresh(self._reason_against_cells())
-        if image_id is not None and self._table.isVisible():
-            cells = self._session.cells.table(image_id)
-            self._table.show_cells(cells, self._view.appearance.schema, self._view.cells.selection)
+        self._list.refresh(self._reason_against_growing())
         self._refresh_controls()
 
     def _refresh_controls(self) -> None:
@@ -183,6 +168,7 @@ class CellsPanel(Panel):
         self._tools.refresh(is_ready=image_id is not None, can_undo=can_undo, can_redo=can_redo)
         points = 0 if image_id is None else len(self._session.points.of(image_id).ids)
         self._points.refresh(points, self._reason_against_growing())
+        self._files.refresh(points, self._reason_against_growing())
         self._similar.refresh(self._reason_against_cells())
         self._clean.refresh(self._reason_against_cells())
         self.suggest(self._next())

@@ -36,6 +36,7 @@ class DoubtList(QWidget):
         self._view = view
         self._shown: tuple[Doubt, ...] = ()
         self._passed: set[tuple[str, float, float]] = set()
+        self._searched: str | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
@@ -71,9 +72,14 @@ class DoubtList(QWidget):
         shown = self._left()
         if shown != self._shown:
             self._fill(shown)
-        self._title.setText(f"{len(shown)} doubtful" if shown else "")
+        nothing = "Nothing doubtful." if self._searched == self._view.images.current is not None else ""
+        self._title.setText(f"{len(shown)} doubtful" if shown else nothing)
         self._list.setVisible(bool(shown))
         allow(self._look, _LOOK, reason)
+
+    def show_found(self, image_id: str) -> None:
+        """Doubtful cells were looked for."""
+        self._searched = image_id
 
     def _left(self) -> tuple[Doubt, ...]:
         """Doubts about cells that are still there and that nobody has vouched for."""
@@ -148,3 +154,4 @@ class DoubtList(QWidget):
         self._passed.clear()
         with telling(self._view):
             self._session.points.refresh_doubts(image_id)
+            self._title.setText("Looking…")

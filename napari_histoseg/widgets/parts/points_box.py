@@ -1,15 +1,11 @@
-"""Cells from points: how they grow, the run over the whole image, and files of points."""
+"""Cells from points: how they grow, and the run over the whole image."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
-    QFileDialog,
     QFormLayout,
-    QHBoxLayout,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -38,11 +34,10 @@ _RUN = (
     "Outline all cells anew from their points, for instance after choosing another way above. Cells that you drew, "
     "changed or checked stay as they are"
 )
-_CSV = "CSV files (*.csv)"
 
 
 class PointsBox(QWidget):
-    """Way of growing, Cells from points with its progress, import and export of points."""
+    """Way of growing, and Cells from points with its progress."""
 
     def __init__(self, session: Session, view: View) -> None:
         super().__init__()
@@ -65,14 +60,6 @@ class PointsBox(QWidget):
         self._progress = ProgressRow()
         column.addWidget(self._run)
         column.addWidget(self._progress)
-        row = QHBoxLayout()
-        self._import = QPushButton("Import points…")
-        self._import.clicked.connect(lambda _=False: self._on_import_clicked())
-        self._export = QPushButton("Export points…")
-        self._export.clicked.connect(lambda _=False: self._on_export_clicked())
-        row.addWidget(self._import)
-        row.addWidget(self._export)
-        column.addLayout(row)
 
     def refresh(self, points: int, reason: str) -> None:
         """Show how many points there are and what can be done.
@@ -96,9 +83,6 @@ class PointsBox(QWidget):
             allow(self._run, _RUN, missing)
         allow(self._mode, "How a point becomes the outline of its nucleus", reason)
         allow(self._unlabelled, "What stained nuclei without a point count as in training and exports", reason)
-        busy = reason or ("cells are being outlined." if is_running else "")
-        allow(self._import, "Read points from a table with the columns x, y and class, and outline their cells", busy)
-        allow(self._export, "Write all points as a table with the columns x, y and class, in pixels", missing)
 
     def show_status(self, status: JobStatus) -> None:
         """Show how far the run is."""
@@ -119,27 +103,6 @@ class PointsBox(QWidget):
         elif image_id is not None:
             with telling(self._view):
                 self._session.points.solve(image_id)
-
-    def _on_import_clicked(self) -> None:
-        image_id = self._view.images.current
-        path, _ = QFileDialog.getOpenFileName(self, "Points of cells", str(Path.home()), _CSV)
-        if not path or image_id is None:
-            return
-        with telling(self._view):
-            for note in self._session.points.import_csv(image_id, path):
-                self._view.say("warning", note)
-
-    def _on_export_clicked(self) -> None:
-        image_id, project = self._view.images.current, self._session.project
-        if image_id is None or project is None:
-            return
-        start = Path.home() / f"{Path(project.image(image_id).name).stem}_points.csv"
-        path, _ = QFileDialog.getSaveFileName(self, "Export points", str(start), _CSV)
-        if not path:
-            return
-        with telling(self._view):
-            self._session.points.export_csv(image_id, path)
-            self._view.say("info", f"The points are in '{path}'.")
 
 
 def _combo(choices: tuple[tuple[str, str, str], ...], tooltip: str) -> QComboBox:
