@@ -102,9 +102,9 @@ def test_each_design_names_its_own_multiple() -> None:
 
 
 @pytest.mark.parametrize("design", ["exp1", "exp2", "exp3", "final"])
-def test_an_untrained_network_tells_places_of_an_image_apart(design: str) -> None:
+def test_an_untrained_network_tells_places_of_an_image_apart(design: Design) -> None:
     torch.manual_seed(0)
-    network = get_model("vgg_fcn").build(3, design=design, width=16).eval()
+    network = build(3, design=design, width=16).eval()
     with torch.inference_mode():
         logits = network(torch.randn(1, 3, 64, 64))
     assert float(logits.std(dim=(2, 3)).mean()) > 0.1
