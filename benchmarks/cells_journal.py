@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.stroke_to_journal import commit_times, quantiles
+from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import Origin
 from napari_histoseg.core.edit import Edit
 from napari_histoseg.core.image import image_from_array
@@ -89,17 +90,52 @@ def measure(folder: Path, count: int, acts: int) -> dict[str, object]:
         report["undo"] = timed(project, lambda: project.undo(image_id), 2 * acts)
         report["redo"] = timed(project, lambda: project.redo(image_id), 2 * acts)
         report["checkpoint_call_ms"] = checkpoint_calls(project)
-        shifted = np.roll(instances, 3, axis=1)
-        project.replace_cells(image_id, shifted, classes, tool="model", origin=Origin.MODEL, verified=True)
-        for name, step in (("undo_replace_all_s", project.undo), ("redo_replace_all_s", project.redo)):
-            begin = time.perf_counter()
-            step(image_id)
-            report[name] = round(time.perf_counter() - begin, 2)
+        report["whole_map"] = whole_maps(project, image_id, instances, classes)
     begin = time.perf_counter()
     with Project.open(folder / "speed.histoseg") as project:
         project.cells(image_id)
         report["open_s"] = round(time.perf_counter() - begin, 2)
+        report["whole_map_after_opening"] = {"undo": took(lambda: project.undo(image_id))}
     return report
+
+
+def whole_maps(
+    project: Project, image_id: str, instances: NDArray[np.uint32], classes: dict[int, int]
+) -> dict[str, dict[str, float]]:
+    """Two changes of all cells, one after the other, taken back and done again; the median of five rounds."""
+
+    def replace(columns: int) -> Edit | None:
+        shifted = np.roll(instances, columns, axis=1)
+        return project.replace_cells(image_id, shifted, classes, tool="model", origin=Origin.MODEL, verified=True)
+
+    rounds: dict[str, list[dict[str, float]]] = {}
+    first = took(lambda: replace(3))
+    project.set_class(image_id, project.cells(image_id).ids[:1], 0)
+    second = took(lambda: replace(6))
+    for _ in range(5):
+        for name, step in (
+            ("undo_newest", project.undo),
+            ("redo_newest", project.redo),
+            ("undo_newest_again", project.undo),
+            ("undo_class_before", project.undo),
+            ("undo_the_one_before", project.undo),
+            ("redo_the_one_before", project.redo),
+            ("redo_class_before", project.redo),
+            ("redo_after_another", project.redo),
+        ):
+            rounds.setdefault(name, []).append(took(lambda step=step: step(image_id)))
+    medians = {
+        name: {kind: round(float(np.median([one[kind] for one in times])), 1) for kind in times[0]}
+        for name, times in rounds.items()
+    }
+    return {"replace_first": first, "replace_second": second, **medians}
+
+
+def took(act: Callable[[], object]) -> dict[str, float]:
+    begin, cpu_begin = time.perf_counter(), time.process_time()
+    act()
+    wall, cpu = time.perf_counter() - begin, time.process_time() - cpu_begin
+    return {"ms": round(wall * 1000, 1), "cpu_ms": round(cpu * 1000, 1)}
 
 
 def acts_on(project: Project, image_id: str, rng: np.random.Generator) -> dict[str, Callable[[], Edit | None]]:
@@ -131,7 +167,28 @@ def acts_on(project: Project, image_id: str, rng: np.random.Generator) -> dict[s
             if len(near) > 2:
                 return project.merge_cells(image_id, near[1:3])
 
+    def at_random() -> tuple[float, float]:
+        y, x = rng.uniform(20, SIDE_PX - 20, 2)
+        return float(y), float(x)
+
+    def point_added() -> Edit | None:
+        y, x = at_random()
+        box = Box(int(y) - 8, int(x) - 8, int(y) + 9, int(x) + 9)
+        return project.edit_cells(
+            image_id, box, np.full(box.shape, cells.next_id), tool="point", classes={cells.next_id: 1},
+            points={cells.next_id: (y, x)}, origin=Origin.POINT, verified=None,
+        )  # fmt: skip
+
+    def point_moved() -> Edit | None:
+        chosen, corner = int(rng.choice(cells.points().ids)), Box(0, 0, 1, 1)
+        return project.edit_cells(
+            image_id, corner, cells.instances[corner.slices].copy(), tool="point", points={chosen: at_random()},
+            origin=Origin.POINT, verified=None,
+        )  # fmt: skip
+
     return {
+        "point_added": point_added,
+        "point_moved": point_moved,
         "class": lambda: project.set_class(image_id, one(), int(rng.integers(0, 4))),
         "split_by_line": split,
         "split_at_points": split_at,
