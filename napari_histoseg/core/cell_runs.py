@@ -111,17 +111,15 @@ class CellRuns:
         CellRuns
             What that changed: these runs, or others when ``part`` did not hold the cells before.
         """
-        place: Any = self._places() if _SPARSE * self.changed < part.size else self.mask()
-        if isinstance(place, tuple):
-            old, new = part[place], np.repeat(self.after, self.lengths)
-            is_expected = bool((old == np.repeat(self.before, self.lengths)).all())
+        if _SPARSE * self.changed < part.size:
+            place = self._places()
+            was = None if (part[place] == np.repeat(self.before, self.lengths)).all() else part.copy()
+            part[place] = np.repeat(self.after, self.lengths)
         else:
-            is_expected = not ((part != self._spread(self.before)) & place).any()
-        was = None if is_expected else part.copy()
-        if isinstance(place, tuple):
-            part[place] = new
-        else:
-            np.copyto(part, self._spread(self.after), where=place)
+            old, new = self._spread(self.before), self._spread(self.after)
+            is_changed = old != new
+            was = part.copy() if ((part != old) & is_changed).any() else None
+            np.copyto(part, new, where=is_changed)
         return self if was is None else CellRuns.between(was, part)
 
     def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

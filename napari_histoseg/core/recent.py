@@ -13,7 +13,7 @@ _MOST_BYTES = 1 << 26
 
 
 class RecentPatches:
-    """Patches by number of their edit; those used longest ago go when all take more than 64 MiB."""
+    """Patches by number of their edit; those that were put first go when all take more than 64 MiB."""
 
     def __init__(self) -> None:
         self._patches: OrderedDict[int, Patch | CellPatch] = OrderedDict()
