@@ -145,6 +145,7 @@ class ClassesPanel(Panel):
         share.setMinimumWidth(self.fontMetrics().horizontalAdvance("100.0 %"))
         share.setToolTip(f"Share of the labelled area that is {c.name}")
         cells = QLabel()
+        cells.setMinimumWidth(self.fontMetrics().horizontalAdvance("00 000"))
         cells.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         cells.setToolTip(f"Number of cells that are {c.name}")
         for column, widget in enumerate((eye, name, key, share, cells)):
@@ -172,4 +173,4 @@ class ClassesPanel(Panel):
         for class_id, label in self._shares.items():
             label.setText(f"{100 * shares.get(class_id, 0.0):.1f} %" if shares else "–")
         for class_id, label in self._cells.items():
-            label.setText(f"{cells.get(class_id, 0):,} cells".replace(",", "\u2009") if cells else "")
+            label.setText(f"{cells.get(class_id, 0):,}".replace(",", "\u2009") if cells else "")

@@ -159,13 +159,14 @@ class CellTableView(QTableView):
 
     def show_cells(self, table: CellTable, schema: LabelSchema | None, ids: Iterable[int]) -> None:
         """Show other cells with some of them chosen."""
-        top = self.verticalScrollBar()
+        kept, top = set(self.ids), self.verticalScrollBar()
         at = 0 if top is None else top.value()
         self._is_showing = True
         self.cells.show_cells(table, schema)
         self._is_showing = False
+        self.doItemsLayout()  # else nothing can be brought into sight before the next draw
         self.choose(ids)
-        if top is not None:
+        if top is not None and set(self.ids) == kept:
             top.setValue(at)
 
     def choose(self, ids: Iterable[int]) -> None:

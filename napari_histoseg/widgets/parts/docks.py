@@ -38,6 +38,8 @@ def arrange(docks: Mapping[str, QDockWidget], below: str, raised: str) -> None:
         dock.show()
     for bar in window.findChildren(QTabBar):
         bar.setDrawBase(False)
+        bar.setElideMode(Qt.TextElideMode.ElideNone)
+        bar.setUsesScrollButtons(True)
     window.resizeDocks([tabs[0], docks[below]], [share * 100 for share in _SHARES], Qt.Orientation.Vertical)
     raise_tab(docks[raised])
 
