@@ -89,6 +89,8 @@ def find_doubts(request: DoubtRequest) -> Job[tuple[Doubt, ...]]:
     lonely: list[_Nucleus] = []
     for done, tile in enumerate(tiles):
         yield Progress(done, len(tiles), "Looking for doubtful cells.")
+        for _ in request.ground.outlining(_around(request, tile)):
+            yield Progress(done, len(tiles), "Outlining nuclei.")
         looks.add(tile)
         lonely += _without_cell(request, tile)
     found = [*_weak(request, looks), *_outliers(request), *_together(request, looks), *_lonely(request, lonely, looks)]
@@ -219,7 +221,7 @@ def _together(request: DoubtRequest, looks: _Looks) -> Iterator[Doubt]:
 def _without_cell(request: DoubtRequest, tile: Box) -> list[_Nucleus]:
     """Nuclei with their middle in a tile that cells hardly cover."""
     mpp = request.ground.mpp
-    window = tile.pad(round(REGION_UM / mpp)).clip(request.instances.shape)
+    window = _around(request, tile)
     nuclei = request.ground.nuclei(window)
     stain, level = request.ground.stain(window)
     is_covered = request.instances[window.slices] > 0
@@ -234,6 +236,11 @@ def _without_cell(request: DoubtRequest, tile: Box) -> list[_Nucleus]:
         _Nucleus(float(y[k]), float(x[k]), float(area[k]) * mpp**2, float(contrast[k]))
         for k in np.flatnonzero(is_lonely)
     ]
+
+
+def _around(request: DoubtRequest, tile: Box) -> Box:
+    """The part of the image in which nuclei lie that have their middle in a tile."""
+    return tile.pad(round(REGION_UM / request.ground.mpp)).clip(request.instances.shape)
 
 
 def _lonely(request: DoubtRequest, nuclei: list[_Nucleus], looks: _Looks) -> Iterator[Doubt]:

@@ -7,7 +7,7 @@ same bits, and is remembered, so that a part that was looked at is there at once
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -29,7 +29,7 @@ _MOST_TILES = 1 << 26  # pixels of remembered tiles
 _SMOOTH_UM = 0.4
 _NEIGHBOURHOOD_UM = 35.0
 _LEAST_AMOUNT = 0.2
-_NUCLEI_MARGIN_UM = 30.0
+_NUCLEI_MARGIN_UM = 20.0
 _OUTLINE_RULES = InstanceRules(min_area_um2=5.0)
 _BIN = 1 / 256
 _FIRST_BIN, _BINS = -1.0, 8 * 256
@@ -99,6 +99,12 @@ class Ground:
         _, place, number = np.unique(np.concatenate(firsts), return_index=True, return_inverse=True)
         table = np.concatenate(tables)[place]
         return Nuclei(np.append(0, number + 1).astype(np.int32)[labels], table[:, :2], table[:, 2])
+
+    def outlining(self, box: Box) -> Iterator[None]:
+        """Find the nuclei of a box in steps that are short enough for a job."""
+        for tile in self._nuclei.missing(box):
+            yield
+            self.nuclei(tile)
 
     def _stain_tile(self, tile: Box) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         from scipy import ndimage
@@ -174,18 +180,22 @@ class _Tiles(Generic[T]):
 
     def within(self, box: Box) -> list[tuple[Box, T]]:
         """The parts of a box, each inside one tile, with what was found in that tile."""
-        size = self._size_px
-        parts = []
-        for top in range(box.y0 // size * size, box.y1, size):
-            for left in range(box.x0 // size * size, box.x1, size):
-                tile = Box(top, left, top + size, left + size).clip(self._shape)
-                parts.append((tile.intersect(box), self._get(tile)))
-        return parts
+        return [(tile.intersect(box), self._get(tile)) for tile in self._around(box)]
+
+    def missing(self, box: Box) -> list[Box]:
+        """The tiles around a box in which nobody has looked yet."""
+        return [tile for tile in self._around(box) if tile not in self._found]
 
     def in_tile(self, part: Box) -> tuple[slice, slice]:
         """Where a part lies in the arrays of its tile."""
         y0, x0 = part.y0 % self._size_px, part.x0 % self._size_px
         return slice(y0, y0 + part.height), slice(x0, x0 + part.width)
+
+    def _around(self, box: Box) -> Iterator[Box]:
+        size = self._size_px
+        for top in range(box.y0 // size * size, box.y1, size):
+            for left in range(box.x0 // size * size, box.x1, size):
+                yield Box(top, left, top + size, left + size).clip(self._shape)
 
     def _get(self, tile: Box) -> T:
         with self._lock:

@@ -161,6 +161,9 @@ def grow(ground: Ground, points: Points, *, rules: PointRules, is_taken: Taken |
     tiles = list(Box.of_shape(ground.shape).tiles(_TILE_PX))
     for done, tile in enumerate(tiles):
         yield Progress(done, len(tiles), "Growing cells.")
+        if rules.mode == "contour":
+            for _ in ground.outlining(tile.pad(rules.margin_px(ground.mpp)).clip(ground.shape)):
+                yield Progress(done, len(tiles), "Outlining nuclei.")
         instances[tile.slices] = solve_box(ground, points, tile, rules=rules, is_taken=is_taken)
     return instances
 
