@@ -212,14 +212,21 @@ class Person:
                 self._class_if_wrong(number)
         elif kind == "missing, by a point":
             self._mode("points", "P", shift=True)
+            self._choose_class(numbers[0])
             self._drag([self._middle(self._mistakes.truth == numbers[0])])
             self._again_if_poor(numbers[0])
-            self._class_if_wrong(numbers[0])
         else:
             self._mode("snap", "S", shift=True)
+            self._choose_class(numbers[0])
             self._drag(self._loop(numbers[0]))
             self._again_if_poor(numbers[0])
-            self._class_if_wrong(numbers[0])
+
+    def _choose_class(self, number: int) -> None:
+        """Press the letter of the class that a missing nucleus has, over it, unless it is that of new cells already."""
+        wanted = self._mistakes.classes[number]
+        if self._bench.bridge.tools.class_id != wanted:
+            self._point(self._middle(self._mistakes.truth == number))
+            self._key(self._letters[wanted].upper())
 
     def _again_if_poor(self, number: int) -> None:
         """Take a new outline back that fits badly, and draw a loop instead, at most twice."""

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from napari_histoseg.core.errors import InputError
 
 _CLOSED_GAP_PX = 2
+_LEAST_PART_PX = 4
+"""A smaller part is a speck that a line along a ragged border leaves, and no cell."""
 
 
 def delete(instances: NDArray[np.uint32], ids: ArrayLike) -> NDArray[np.uint32]:
@@ -66,9 +68,9 @@ def split_by_line(
     pieces, _ = ndimage.label(cell)
     piece_of = np.zeros(count + 1, np.int64)
     piece_of[parts[cell]] = pieces[cell]
+    piece_of[np.bincount(parts.ravel()) < _LEAST_PART_PX] = 0
     piece_of[0] = 0
-    is_cut = np.bincount(piece_of)[piece_of] > 1
-    is_cut[0] = False
+    is_cut = (np.bincount(piece_of)[piece_of] > 1) & (piece_of > 0)
     if not is_cut.any():
         raise InputError(f"The line does not cut cell {cell_id} in two; draw it across the cell from side to side.")
     parts = np.where(is_cut[parts], parts, 0)  # a speck beside the cell goes with the nearest part

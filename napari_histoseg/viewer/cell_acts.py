@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_histoseg.inference.doubts import Doubt
     from napari_histoseg.session import Session
 
 _STEP_UM = 0.25
@@ -30,6 +31,33 @@ def acts_on_cells(session: Session) -> dict[str, Callable[[str, tuple[int, ...]]
         "repaint": cells.repaint,
         "join": cells.merge,
     }
+
+
+class DoubtWalk:
+    """The way through a list of doubts that gets shorter while one walks it."""
+
+    def __init__(self) -> None:
+        self._seen: Doubt | None = None
+        self._place = 0
+
+    def step(self, doubts: tuple[Doubt, ...], way: int) -> Doubt:
+        """The doubt after (1) or before (-1) the one that was seen last, round and round; what is settled is passed.
+
+        Parameters
+        ----------
+        doubts : tuple of Doubt
+            Worst first; not empty.
+        way : {1, -1}
+        """
+        if self._seen in doubts:
+            self._place = doubts.index(self._seen) + way
+        elif self._seen is None:
+            self._place = min(0, way)
+        else:
+            self._place += min(0, way)
+        self._place %= len(doubts)
+        self._seen = doubts[self._place]
+        return self._seen
 
 
 class Keyring:

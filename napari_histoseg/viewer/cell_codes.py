@@ -25,7 +25,7 @@ MARGIN_PX = 2
 
 _UNKNOWN_COLOR = "#9A9A9A"
 _BRIGHT = "#FFFFFF"
-_FAINT = 0.3
+_FAINT = 0.35
 
 
 def cell_codes(

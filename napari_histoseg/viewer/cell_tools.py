@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_histoseg.core.box import Box
-from napari_histoseg.viewer.cell_acts import Keyring, acts_on_cells
+from napari_histoseg.viewer.cell_acts import DoubtWalk, Keyring, acts_on_cells
 from napari_histoseg.viewer.cell_gestures import CellGestures
 from napari_histoseg.viewer.cell_keys import KEYS, MODES
 from napari_histoseg.viewer.cell_layers import CellLayers
@@ -80,7 +80,7 @@ class CellTools:
         self._layers = CellLayers(viewer, session, images, appearance)
         self._keys = Keyring()
         self._schema: LabelSchema | None = None
-        self._doubt = -1
+        self._walk = DoubtWalk()
         self._selection: tuple[int, ...] = ()
         self._image_id: str | None = None
         self._mode = "select"
@@ -270,7 +270,7 @@ class CellTools:
             with self._telling():
                 self._acts[name]()
 
-    def _go(self, step: int) -> None:
+    def _go(self, way: int) -> None:
         """To the next or previous doubtful cell; looks for some when none are known."""
         image_id = self._images.current
         if image_id is None:
@@ -280,8 +280,7 @@ class CellTools:
             self.tell("Looking for doubtful cells; press again when they are listed.")
             self._session.points.refresh_doubts(image_id)
             return
-        self._doubt = (self._doubt + step) % len(doubts) if self._doubt >= 0 or step > 0 else len(doubts) - 1
-        doubt = doubts[self._doubt]
+        doubt = self._walk.step(doubts, way)
         self.jump_to_place(doubt.y, doubt.x)
         self.select([doubt.cell_id] if doubt.cell_id else ())
         self.tell(doubt.sentence)
@@ -295,7 +294,7 @@ class CellTools:
     def _on_shown(self) -> None:
         if self._images.current != self._image_id:
             self._image_id = self._images.current
-            self._selection, self._doubt = (), -1
+            self._selection, self._walk = (), DoubtWalk()
         elif self._layers.current is not None:
             self._layers.current.choose(self._selection)
         self._hold()

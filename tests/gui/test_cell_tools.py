@@ -10,6 +10,7 @@ import pytest
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import Origin
 from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.inference.doubts import Doubt
 from napari_histoseg.viewer.cell_codes import CHOSEN, INSIDE, OUTLINE, PROPOSED, cell_codes
 from napari_histoseg.viewer.cell_keys import KEYS
 from napari_histoseg.viewer.tools import SHORTCUTS
@@ -350,6 +351,24 @@ def test_jumping_brings_the_cell_to_the_middle_and_chooses_it(celled: Any) -> No
     assert celled.bridge.cells.selection == (HOLED,)
     celled.bridge.cells.jump_to(999)
     assert celled.bridge.cells.selection == (HOLED,)
+
+
+def test_keys_walk_through_the_doubtful_cells_and_pass_what_is_settled(
+    celled: Any, hand: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubts = [Doubt("size outlier", k, 60.0 + k, 60.0, 1 - k / 10, f"number {k}") for k in (A, B, PAIR)]
+    monkeypatch.setattr(celled.session.points, "doubts", lambda _image_id: tuple(doubts))
+    hand.key("F", shift=True)
+    assert celled.bridge.cells.selection == (A,)
+    hand.key("F", shift=True)
+    assert celled.bridge.cells.selection == (B,)
+    assert celled.viewer.status == f"number {B}"
+    del doubts[1]
+    hand.key("F", shift=True)
+    assert celled.bridge.cells.selection == (PAIR,)
+    hand.key("R", shift=True)
+    hand.key("R", shift=True)
+    assert celled.bridge.cells.selection == (PAIR,)
 
 
 def test_outlines_only_and_back(celled: Any, hand: Any) -> None:
