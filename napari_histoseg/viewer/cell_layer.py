@@ -102,8 +102,11 @@ class CellLayer:
     def propose(self, ids: Iterable[int], class_id: int) -> None:
         """Outline these cells thickly in the colour of a class that they would have, and no others."""
         old, self._proposed = self._proposed, self._existing(ids)
-        self._proposed_class = class_id
-        self._rewrite(old, self._proposed)
+        old_class, self._proposed_class = self._proposed_class, class_id
+        if class_id == old_class:
+            self._rewrite(np.setxor1d(old, self._proposed))
+        else:
+            self._rewrite(old, self._proposed)
 
     def draw(self, places: ArrayLike, radius_px: float) -> None:
         """Add a line (n, 2) of (y, x), or a single spot, of that radius to what is being drawn."""
