@@ -152,13 +152,13 @@ def acts_on(project: Project, image_id: str, rng: np.random.Generator) -> dict[s
     def split() -> Edit | None:
         chosen = one()
         x, (y0, _, y1, _) = cells.centroids(chosen)[0, 1], cells.boxes(chosen)[0]
-        return project.split_cell(image_id, chosen, [(y0 - 2, x), (y1 + 2, x)])
+        return project.split_cells(image_id, chosen, [(y0 - 2, x), (y1 + 2, x)])
 
     def split_at() -> Edit | None:
         chosen = one()
         y0, x0, y1, x1 = cells.boxes(chosen)[0]
         inside = np.argwhere(cells.instances[y0:y1, x0:x1] == chosen) + (y0, x0)
-        return project.split_cell_at(image_id, chosen, inside[[0, -1]])
+        return project.split_cells_at(image_id, chosen, inside[[0, -1]])
 
     def merge() -> Edit | None:
         while True:

@@ -58,7 +58,7 @@ def acts(project: Project) -> Iterator[None]:
         project.record(image_id, tool="paint", box=Box(number, 5, 20 + number, 35), after=stroke)
         yield
         x, (y0, _, y1, _) = cells.centroids(chosen[1])[0, 1], cells.boxes(chosen[1])[0]
-        project.split_cell(image_id, chosen[1], [(y0 - 2, x), (y1 + 2, x)])
+        project.split_cells(image_id, chosen[1], [(y0 - 2, x), (y1 + 2, x)])
         yield
         project._labels.write(0.0)
         project.merge_cells(image_id, chosen[2:4])

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_histoseg.core import cell_shapes
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_geometry import pixel_counts
+from napari_histoseg.core.cell_outlines import Cut, split_each
 from napari_histoseg.core.cell_patch import NO_CELL, NO_POINT, CellPatch, Origin
 from napari_histoseg.core.cell_plane import MOST_AHEAD, Cells
 from napari_histoseg.core.edit import Edit, Kind, Patch
@@ -121,30 +122,39 @@ class CellEditing(ABC):
         return self.edit_cells(image_id, box, after, tool="delete", author=author)
 
     def merge_cells(self, image_id: str, ids: ArrayLike, *, author: str | None = None) -> Edit | None:
-        """Make one cell of several; number and class are those of the largest, gaps of up to four pixels close."""
+        """Make one cell of several; number and class are those of the largest, gaps of up to four pixels close.
+
+        The point is that of the largest too, or of another one where that has none.
+        """
         cells = self.cells(image_id)
         box, numbers = cells.box_around(ids), np.unique(np.asarray(ids, np.int64))
         if numbers.size < 2:
             raise InputError("One cell alone cannot be merged; choose two or more.")
         keep = int(numbers[cells.areas_px(numbers).argmax()])
         after = cell_shapes.merge(cells.instances[box.slices], numbers, keep)
-        return self.edit_cells(image_id, box, after, tool="merge", author=author)
+        rows = cells.rows(numbers)
+        marked = rows[rows["point_y"] != NO_POINT]
+        points: dict[int, tuple[float, float] | None] = {}
+        if marked.size and cells.rows([keep])["point_y"][0] == NO_POINT:
+            points = {keep: (float(marked["point_y"][0]), float(marked["point_x"][0]))}
+        return self.edit_cells(image_id, box, after, tool="merge", points=points, author=author)
 
-    def split_cell(self, image_id: str, cell_id: int, line: ArrayLike, *, author: str | None = None) -> Edit | None:
-        """Cut a cell along a line; the largest part keeps the number, all keep the class, the point goes where it lies.
+    def split_cells(self, image_id: str, ids: ArrayLike, line: ArrayLike, *, author: str | None = None) -> Edit | None:
+        """Cut cells along a line; the largest part keeps the number, all keep the class, the point goes where it lies.
 
         Parameters
         ----------
+        ids : array_like of int
         line : array_like of float, shape (n, 2)
-            Corners of the line as (y, x) in pixels of the image; ``InputError`` when it does not cross the cell.
+            Corners of the line as (y, x) in pixels of the image; ``InputError`` when it cuts none of the cells.
         """
-        return self._split(image_id, cell_id, line, cell_shapes.split_by_line, author)
+        return self._split(image_id, ids, line, cell_shapes.split_by_line, author)
 
-    def split_cell_at(
-        self, image_id: str, cell_id: int, points: ArrayLike, *, author: str | None = None
+    def split_cells_at(
+        self, image_id: str, ids: ArrayLike, points: ArrayLike, *, author: str | None = None
     ) -> Edit | None:
-        """Part a cell between points, one in each part, (n, 2) as (y, x); otherwise as `split_cell`."""
-        return self._split(image_id, cell_id, points, cell_shapes.split_by_points, author)
+        """Part cells between points, one in each part, (n, 2) as (y, x); otherwise as `split_cells`."""
+        return self._split(image_id, ids, points, cell_shapes.split_by_points, author)
 
     def replace_cells(
         self,
@@ -200,19 +210,20 @@ class CellEditing(ABC):
         kind: Kind = "import" if origin is Origin.IMPORT else "run"
         return self._commit(image_id, kind, tool, cells.replacement_patch(new, rows), author)
 
-    def _split(self, image_id: str, cell_id: int, places: ArrayLike, cut: Any, author: str | None) -> Edit | None:
+    def _split(self, image_id: str, ids: ArrayLike, places: ArrayLike, cut: Cut, author: str | None) -> Edit | None:
         cells = self.cells(image_id)
-        box = cells.box_around([cell_id])
-        row = cells.rows([cell_id])[0]
+        box = cells.box_around(ids)
+        numbers = np.unique(np.asarray(ids, np.int64)).tolist()
+        boxes = {k: Box(*corners).relative_to(box) for k, corners in zip(numbers, cells.boxes(numbers), strict=True)}
         local = np.asarray(places, np.float64).reshape(-1, 2) - (box.y0, box.x0)
-        after = cut(cells.instances[box.slices], cell_id, local, cells.next_id)
-        classes = dict.fromkeys(range(cells.next_id, int(after.max()) + 1), int(row["class_id"]))
+        after, parents = split_each(np.asarray(cells.instances[box.slices]), boxes, local, cells.next_id, cut)
+        classes = {new: int(cells.class_of(old)[0]) for new, old in parents.items()}
         points: dict[int, tuple[float, float] | None] = {}
-        if row["point_y"] != NO_POINT:
-            place = float(row["point_y"]), float(row["point_x"])
-            y, x = np.rint(place).astype(np.int64) - (box.y0, box.x0)
-            if 0 <= y < box.height and 0 <= x < box.width and int(after[y, x]) in classes:
-                points = {cell_id: None, int(after[y, x]): place}
+        marked = cells.points(box)
+        for old, y, x in zip(marked.ids.tolist(), marked.y.tolist(), marked.x.tolist(), strict=True):
+            owner = int(after[round(y) - box.y0, round(x) - box.x0])
+            if parents.get(owner) == old:
+                points |= {old: None, owner: (y, x)}
         return self.edit_cells(image_id, box, after, tool="split", classes=classes, points=points, author=author)
 
     def _check_classes(self, class_ids: Any) -> None:

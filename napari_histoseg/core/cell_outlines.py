@@ -41,17 +41,26 @@ def split_each(
         Number of the first new cell.
     cut : callable
         A cell that it cannot cut, for which it raises ``InputError``, stays whole.
+
+    Raises
+    ------
+    InputError
+        When no cell can be cut.
     """
     after = instances.copy()
     parents: dict[int, int] = {}
+    refusal: InputError | None = None
     for cell_id, box in boxes.items():
         first = next_id + len(parents)
         try:
             part = cut(after[box.slices], cell_id, places - (box.y0, box.x0), first)
-        except InputError:
+        except InputError as error:
+            refusal = error
             continue
         after[box.slices] = part
         parents |= dict.fromkeys(range(first, int(part.max()) + 1), cell_id)
+    if refusal is not None and not parents:
+        raise refusal
     return after, parents
 
 

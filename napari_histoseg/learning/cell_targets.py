@@ -86,11 +86,9 @@ class CellTeacher:
         return cls((*review, *missing), inside, background, border, BOUNDARY_PX * mpp)
 
     def vouched_for(self, cells: Cells) -> NDArray[np.int64]:
-        """Numbers of the cells that teach: those that a person drew, placed a point in, classed or accepted."""
-        ids = cells.ids
-        rows = cells.rows(ids)
-        is_persons = np.isin(rows["origin"], (Origin.PERSON, Origin.POINT)) | (rows["verified"] > 0)
-        return np.asarray(ids[is_persons & (self.inside[rows["class_id"]] != IGNORE)])
+        """Numbers of the cells that teach: those that a person drew, classed, accepted or placed a point in."""
+        ids = cells.persons_ids
+        return np.asarray(ids[self.inside[cells.class_of(ids)] != IGNORE])
 
     def teach(
         self, cells: Cells, mpp: float, labels: NDArray[np.uint8], state: NDArray[np.uint8]

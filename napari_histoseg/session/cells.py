@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_histoseg.core import cell_shapes
 from napari_histoseg.core.box import Box
-from napari_histoseg.core.cell_outlines import outline_each, split_each
+from napari_histoseg.core.cell_outlines import outline_each
 from napari_histoseg.core.cell_patch import Origin
 from napari_histoseg.core.edit import State
 from napari_histoseg.core.errors import InputError
@@ -72,7 +71,7 @@ class CellWork(CellShaping):
         crossed = self.crossed(image_id, line)
         if not crossed.size:
             raise InputError("The line crosses no cell; draw it across the cells that should be cut.")
-        return self._split(image_id, crossed, line, cell_shapes.split_by_line)
+        return self._done(self._project.split_cells(image_id, crossed, line))
 
     def split_at(self, image_id: str, points: ArrayLike) -> Edit | None:
         """Part every cell that holds two or more of the points (n, 2) between them."""
@@ -81,7 +80,7 @@ class CellWork(CellShaping):
         ids, counts = np.unique(held[held > 0], return_counts=True)
         if not (counts > 1).any():
             raise InputError("No cell holds two of the points; set one in each part that a cell should have.")
-        return self._split(image_id, ids[counts > 1], places, cell_shapes.split_by_points)
+        return self._done(self._project.split_cells_at(image_id, ids[counts > 1], places))
 
     def from_regions(self, image_id: str, class_ids: ArrayLike) -> Edit | None:
         """Make a cell of each connected region that the labels show of those classes; cells that are there stay.
@@ -150,20 +149,3 @@ class CellWork(CellShaping):
         after = outline_each(np.asarray(cells.instances[box.slices]), boxes_in(cells, ids, box), local)
         self._edit(image_id, box, after, tool="repaint", origin=Origin.MODEL)
         return f"{len(there)} of {asked} cells outlined anew." if asked > 1 else "The cell was outlined anew."
-
-    def _split(self, image_id: str, ids: NDArray[np.int64], places: ArrayLike, cut: Any) -> Edit | None:
-        cells = self.of(image_id)
-        box = cells.box_around(ids)
-        local = places_of(places) - (box.y0, box.x0)
-        boxes = boxes_in(cells, ids, box)
-        after, parents = split_each(np.asarray(cells.instances[box.slices]), boxes, local, cells.next_id, cut)
-        if not parents:
-            raise InputError("No cell was cut in two; draw across a cell from side to side.")
-        classes = {new: int(cells.class_of(old)[0]) for new, old in parents.items()}
-        points: dict[int, tuple[float, float] | None] = {}
-        marked = cells.points(box)
-        for old, y, x in zip(marked.ids.tolist(), marked.y.tolist(), marked.x.tolist(), strict=True):
-            owner = int(after[round(y) - box.y0, round(x) - box.x0])
-            if parents.get(owner) == old:
-                points |= {old: None, owner: (y, x)}
-        return self._edit(image_id, box, after, tool="split", classes=classes, points=points)

@@ -177,6 +177,7 @@ class Segmenter:
             run.clock = Clock()
             self._submit()
             return
+        run.done = run.total
         self._finish("done", "Segmented.")
         self._next()
 

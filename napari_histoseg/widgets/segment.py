@@ -265,7 +265,9 @@ class SegmentPanel(Panel):
 def cells_sentence(counts: Mapping[int, int], schema: LabelSchema) -> str:
     """How many cells there are, by class id, and why the labels do not show them where no class is known."""
     names = {c.id: c.name for c in schema.classes} | {IGNORE: "without a class"}
-    kinds = ", ".join(f"{number:,} {names[k]}".replace(",", " ") for k, number in sorted(counts.items()))
+    kinds = ", ".join(names[k] for k in counts)
+    if len(counts) > 1:
+        kinds = ", ".join(f"{number:,} {names[k]}".replace(",", " ") for k, number in sorted(counts.items()))
     told = f"<b>{sum(counts.values()):,}</b> cells".replace(",", " ") + f" ({html.escape(kinds)})."
     if set(counts) == {IGNORE}:
         told += " The project has no class for them, so they are outlined and the labels stay as they are."

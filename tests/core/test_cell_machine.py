@@ -191,7 +191,7 @@ class CellMachine(RuleBasedStateMachine):
         before = cells.instances == chosen[0]
         y0, x0, y1, x1 = cells.boxes(chosen)[0]
         ends = [(y0 - 1, (x0 + x1) / 2), (y1 + 1, (x0 + x1) / 2)] if by_line else np.argwhere(before)[[0, -1]]
-        cut = self.project.split_cell if by_line else self.project.split_cell_at
+        cut = self.project.split_cells if by_line else self.project.split_cells_at
         try:
             self.commit(cut(self.image_id, int(chosen[0]), ends))
         except InputError:

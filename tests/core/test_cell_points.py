@@ -119,10 +119,21 @@ def test_a_split_cell_leaves_its_point_where_it_lies(study: tuple[Project, str],
     cells = project.cells(image_id)
     point = {1: (6.0, x)}
     project.edit_cells(image_id, Box(0, 0, 1, 1), np.zeros((1, 1)), tool="point", points=point, verified=None)
-    project.split_cell(image_id, 1, [(-2, 6.6), (20, 6.6)])
+    project.split_cells(image_id, 1, [(-2, 6.6), (20, 6.6)])
     (number,) = cells.points().ids
     assert number == cells.instances[6, int(x)] and cells.class_of([1, 36]).tolist() == [2, 2]
     assert {number} != {1, 36}
+
+
+def test_a_merged_cell_keeps_a_point(study: tuple[Project, str]) -> None:
+    project, image_id = study
+    cells = project.cells(image_id)
+    blank = Box(0, 0, 1, 1), np.zeros((1, 1))
+    project.edit_cells(image_id, *blank, tool="point", points={2: (6, 17), 3: (6, 30)}, verified=None)
+    project.merge_cells(image_id, [1, 2])
+    assert told(cells) == [(1, 6, 17, 2), (3, 6, 30, 1)], "the other's, where the larger one has none"
+    project.merge_cells(image_id, [1, 3])
+    assert told(cells) == [(1, 6, 17, 2)]
 
 
 def test_points_come_back_after_reopening(study: tuple[Project, str]) -> None:

@@ -32,7 +32,7 @@ def closed(tmp_path: Path) -> Closed:
         project.delete_cells(image_id, [5])
         project.record(image_id, tool="paint", box=Box(0, 0, 9, 9), after=np.full((9, 9), 2, np.uint8))
         project.checkpoint()
-        project.split_cell(image_id, 9, [(-2, 10), (30, 19.4)])
+        project.split_cells(image_id, 9, [(-2, 10), (30, 19.4)])
         project.set_class(image_id, [7], 3)
         state = state_of(project.cells(image_id))
         shutil.copytree(project.path, tmp_path / "killed.histoseg")

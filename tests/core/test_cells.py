@@ -116,11 +116,11 @@ def test_deleted_merged_and_split_cells(study: tuple[Project, str]) -> None:
     assert project.merge_cells(image_id, [1, 2]) is not None
     assert cells.areas_px(1)[0] > 2 * start[0][start[0] == 1].size, "the gap between them belongs to the cell"
     assert 2 not in cells
-    edit = project.split_cell(image_id, 9, [(-2, 10), (30, 19.4)])
+    edit = project.split_cells(image_id, 9, [(-2, 10), (30, 19.4)])
     assert edit is not None and edit.tool == "split" and 36 in cells
     assert cells.class_of(36) == cells.class_of(9)
     assert cells.areas_px(9)[0] + cells.areas_px(36)[0] == (start[0] == 9).sum()
-    edit = project.split_cell_at(image_id, 1, [(6, 6), (6, 18), (6, 18)])
+    edit = project.split_cells_at(image_id, 1, [(6, 6), (6, 18), (6, 18)])
     assert edit is not None and cells.areas_px([1, 37]).min() > 60
     assert_consistent(cells)
     end = state_of(cells)
@@ -136,9 +136,9 @@ def test_a_line_beside_or_into_a_cell_cuts_nothing(study: tuple[Project, str]) -
     project, image_id = study
     for line in ([(0, 0), (0, 50)], [(6, -5), (6, 6)]):
         with pytest.raises(InputError, match="does not cut cell 1 in two; draw it across"):
-            project.split_cell(image_id, 1, line)
+            project.split_cells(image_id, 1, line)
     with pytest.raises(InputError, match="Fewer than two points lie in cell 1"):
-        project.split_cell_at(image_id, 1, [(6, 6), (6.2, 6.1), (50, 50), (-3, 6)])
+        project.split_cells_at(image_id, 1, [(6, 6), (6.2, 6.1), (50, 50), (-3, 6)])
     with pytest.raises(InputError, match="One cell alone"):
         project.merge_cells(image_id, [4, 4])
     assert project.edit_count(image_id) == 1
@@ -150,7 +150,7 @@ def test_a_speck_beside_a_cell_goes_with_the_nearest_part(study: tuple[Project, 
     after = cells.instances[:14, :14].copy()
     after[12, 6] = after[13, 8] = 1
     project.edit_cells(image_id, Box(0, 0, 14, 14), after, tool="paint")
-    assert project.split_cell(image_id, 1, [(-2, 6), (20, 6)]) is not None, "the line covers one of the specks"
+    assert project.split_cells(image_id, 1, [(-2, 6), (20, 6)]) is not None, "the line covers one of the specks"
     assert sorted(np.unique(cells.instances[:14, :14]).tolist()) == [0, 1, 36]
     assert cells.instances[13, 8] == cells.instances[8, 8] != cells.instances[8, 3]
     assert_consistent(cells)
@@ -183,6 +183,41 @@ def test_large_and_sparse_numbers(study: tuple[Project, str]) -> None:
     first = int(cells.instances[6, 6])
     assert first == 70_000 + many.size and cells.class_of(first)[0] == 1, "numbers too high are given anew"
     assert_consistent(cells)
+
+
+def test_cells_with_holes_and_in_pieces_live_like_others(study: tuple[Project, str]) -> None:
+    project, image_id = study
+    cells = project.cells(image_id)
+    odd = np.zeros(SHAPE, np.int64)
+    distance = np.hypot(*np.mgrid[-20:40, -20:60])
+    odd[(distance < 15) & (distance > 8)] = 70_001
+    odd[distance < 4] = 70_002  # in the hole
+    odd[40:44, 2:9] = odd[50:53, 70:78] = 70_003
+    classes = {70_001: 1, 70_002: 2, 70_003: 3}
+    project.replace_cells(image_id, odd, classes, tool="import", origin=Origin.IMPORT)
+    np.testing.assert_array_equal(cells.instances, odd)
+    assert cells.boxes([70_003]).tolist() == [[40, 2, 53, 78]] and cells.areas_px([70_003])[0] == 28 + 24
+    assert_consistent(cells)
+    start = state_of(cells)
+    project.set_class(image_id, [70_003], 1)
+    project.split_cells(image_id, 70_001, [(20, -5), (20, 70)])
+    assert cells.class_of([70_001, 70_004]).tolist() == [1, 1] and 70_002 in cells
+    project.split_cells_at(image_id, 70_003, [(41, 4), (51, 75)])
+    assert cells.areas_px([70_003, 70_005]).tolist() == [28, 24]
+    project.merge_cells(image_id, [70_002, 70_004])
+    project.delete_cells(image_id, [70_003])
+    assert_consistent(cells)
+    end = state_of(cells)
+    project.close()
+    with Project.open(project.path) as again:
+        assert_same(again.cells(image_id), end)
+        while again.edit_count(image_id) > 2:
+            again.undo(image_id)
+        assert_same(again.cells(image_id), start)
+        while again.redo(image_id):
+            pass
+        assert_same(again.cells(image_id), end)
+        assert_consistent(again.cells(image_id))
 
 
 @pytest.mark.parametrize(

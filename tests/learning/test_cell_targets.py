@@ -73,7 +73,7 @@ class Study:
             box = project.cells(image_id).box_around([number])
             part = project.cells(image_id).instances[box.slices].copy()
             part[4, 4] = 0
-            project.edit_cells(image_id, box, part, tool="test", origin=origin, verified=False)
+            project.edit_cells(image_id, box, part, tool="test", origin=origin, verified=origin is Origin.PERSON)
 
     def snapshot(self, parent: str | None = None) -> object:
         return take_snapshot(self.project, model_id="unet_nuclei", parent_revision=parent, teacher=self.teacher)
