@@ -24,7 +24,7 @@ MARGIN_PX = 2
 """So far outside a box the outlines of what it holds may change."""
 
 _UNKNOWN_COLOR = "#9A9A9A"
-_BRIGHT = "#FFFFFF"
+_BRIGHT = "#00F0FF"  # seen on white, pink and violet
 _FAINT = 0.35
 
 
@@ -91,7 +91,7 @@ def cell_features(schema: LabelSchema) -> dict[str, list[Any]]:
     """The table that makes napari show the class of the cell under the pointer."""
     named = [*((c.id, c.name) for c in schema.classes), (IGNORE, "class not known")]
     codes = [(4 * class_id + part, name) for class_id, name in named for part in (INSIDE, OUTLINE, PROPOSED)]
-    told = [*codes, (CHOSEN, "chosen")]
+    told = [*codes, (CHOSEN, "chosen"), (DRAWN, "being drawn")]
     return {"index": [0, *(code for code, _ in told)], "cell": ["none", *(name for _, name in told)]}
 
 
