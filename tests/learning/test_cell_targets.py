@@ -136,9 +136,9 @@ def test_cells_that_an_earlier_round_learned_are_replayed(study: Study) -> None:
 
     parent = study.project.revisions.publish("unet_nuclei", write, card).id
     study.project.set_class(study.image_id, [9], 1)
-    study.project.verify_cells(study.image_id, [2])
+    study.project.verify_cells(study.image_id, [3])
     (item,) = study.snapshot(parent).images
     now = study.project.cells(study.image_id).instances
-    assert item.learned[np.isin(now, [1, 3])].all()
-    assert not item.learned[np.isin(now, [2, 9])].any()
+    assert item.learned[np.isin(now, [1, 2])].all()
+    assert not item.learned[np.isin(now, [3, 9])].any()
     assert (item.state[now == 9] == 2).all()
