@@ -15,6 +15,7 @@ from napari_histoseg.core.atomic import TEMPORARY_MARK, publish_folder, write_js
 from napari_histoseg.core.entry import ImageEntry
 from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.core.journal import Journal
+from napari_histoseg.core.journal_tail import commits_in_log, lost_writes
 from napari_histoseg.core.lock import FolderLock, user_name
 from napari_histoseg.core.recovery import adopt_checkpoints, newest_checkpoint_seq, salvage_journal
 from napari_histoseg.core.schema import LabelSchema
@@ -189,7 +190,15 @@ def _journal(path: Path, notes: list[str]) -> tuple[Journal, bool]:
         notes.append(f"The journal of '{path}' was missing; the history of its edits is lost.")
         return Journal(source), True
     try:
-        return Journal(source), False
+        commits = commits_in_log(source)
+        journal = Journal(source)
+        lost = lost_writes(source, commits)
+        if lost:
+            notes.append(
+                f"The end of the journal of '{path}' was damaged: its last {lost} writes could not be read. What was "
+                "done before them is whole."
+            )
+        return journal, False
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError:
