@@ -96,6 +96,12 @@ class CellPatch:
         return np.repeat(self.runs.after, self.runs.lengths)
 
     @property
+    def reshaped_ids(self) -> NDArray[np.int64]:
+        """Numbers of the cells whose pixels changed, ascending."""
+        numbers = occurring(self.runs.before, self.runs.after)
+        return numbers[numbers > 0]
+
+    @property
     def touched_ids(self) -> NDArray[np.int64]:
         """Numbers of the cells that were made, changed or removed, ascending."""
         numbers = occurring(self.runs.before, self.runs.after, self.ids)

@@ -184,10 +184,10 @@ class SimilarWork:
 
     def _on_edited(self, edit: Edit) -> None:
         if isinstance(edit.patch, CellPatch):
-            for numbers in (edit.patch.before, edit.patch.after):
-                self._of(edit.image_id).forget(numbers)
-                if self.is_running and self._batch.image_id == edit.image_id:
-                    self._batch.changed.append(numbers)
+            numbers = edit.patch.reshaped_ids
+            self._of(edit.image_id).forget(numbers)
+            if self.is_running and self._batch.image_id == edit.image_id:
+                self._batch.changed.append(numbers)
 
     def _on_project_changed(self) -> None:
         self.cancel()
@@ -241,7 +241,7 @@ class _Batch:
 
     image_id: str
     ids: NDArray[np.int64]
-    changed: list[NDArray[np.uint32]] = field(default_factory=list)
+    changed: list[NDArray[np.int64]] = field(default_factory=list)
 
     def holds(self, image_id: str, ids: NDArray[np.int64]) -> bool:
         """Whether measuring these cells would find nothing else."""
@@ -270,8 +270,8 @@ class _Known:
         self._values[ids] = values
         self._is_known[ids] = True
 
-    def forget(self, numbers: NDArray[np.uint32]) -> None:
-        """These cells changed; numbers may be repeated, and 0 is no cell."""
+    def forget(self, numbers: NDArray[np.int64]) -> None:
+        """These cells changed."""
         self._is_known[numbers[numbers < len(self._is_known)]] = False
 
     def _make_room(self, ids: NDArray[np.int64]) -> None:
