@@ -6,27 +6,28 @@ power cut. (``NORMAL`` would save a few milliseconds per stroke and lose the las
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from napari_histoseg.core.bases import BASES_TABLE, About, Base, drop_pixels, read_base, write_bases
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import CellPatch
 from napari_histoseg.core.edit import Edit, Kind, Patch, Record
-from napari_histoseg.core.errors import ProjectError
+from napari_histoseg.core.errors import ProjectError, sqlite_reason
 from napari_histoseg.core.recent import RecentPatches
+from napari_histoseg.core.run import Run
 
-JOURNAL_VERSION = 3
+JOURNAL_VERSION = 4
 """1: strokes. 2: also cells; ``edits.cells`` is the number of cells that an edit is about, NULL for a stroke. 3: cells
-may have points, which stand at the end of a patch."""
+may have points, which stand at the end of a patch. 4: the pixels of old edits may be dropped; see `bases`."""
 
-_TABLES = """
+_TABLES = f"""{BASES_TABLE}
 CREATE TABLE images (id TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE edits (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, image_id TEXT NOT NULL, at REAL NOT NULL, author TEXT NOT NULL,
@@ -38,41 +39,16 @@ CREATE TABLE runs (
     y0 INTEGER, x0 INTEGER, y1 INTEGER, x1 INTEGER, started_at REAL NOT NULL, ended_at REAL, state TEXT NOT NULL);
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-_MIGRATIONS = {1: "ALTER TABLE edits ADD COLUMN cells INTEGER;", 2: ""}
+_MIGRATIONS = {1: "ALTER TABLE edits ADD COLUMN cells INTEGER;", 2: "", 3: BASES_TABLE}
 _RECORD_COLUMNS = "seq, image_id, at, author, tool, kind, y0, x0, y1, x1, changed, target, checksum"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a model on an image, kept for the record.
-
-    Parameters
-    ----------
-    id : int
-    image_id, model : str
-    revision : str or None
-        Revision or name of the weights.
-    box : Box
-        What was asked for, in pixels of the image.
-    started_at : float
-        Unix time in seconds.
-    ended_at : float or None
-    state : str
-        "running", "done", "cancelled", "failed", or "interrupted" when the program died meanwhile.
-    """
-
-    id: int
-    image_id: str
-    model: str
-    revision: str | None
-    box: Box
-    started_at: float
-    ended_at: float | None
-    state: str
 
 
 class DamagedEditError(ProjectError):
     """A row of the journal whose content no longer matches its checksum."""
+
+
+class CompactedEditError(ProjectError):
+    """A row of the journal whose pixels were dropped by compaction."""
 
 
 class Journal:
@@ -124,6 +100,7 @@ class Journal:
             steps = "".join(_MIGRATIONS[old] for old in range(version, JOURNAL_VERSION))
             self._db.executescript(f"BEGIN;{steps}PRAGMA user_version={JOURNAL_VERSION};COMMIT;")
         self._cells_column = "NULL" if version == 1 and self._read_only else "cells"
+        self._has_bases = version >= 4 or not self._read_only
 
     def close(self) -> None:
         self._db.close()
@@ -169,6 +146,12 @@ class Journal:
         seq = record.seq
         data = self._db.execute("SELECT patch FROM edits WHERE seq = ?", (record.target or seq,)).fetchone()
         if data is None or data[0] is None:
+            if self.is_compacted(record.target or seq):
+                day = time.strftime("%Y-%m-%d", time.localtime(record.at))
+                raise CompactedEditError(
+                    f"What was done up to {day} cannot be taken back or done again: the project was compacted, and "
+                    "only who did it and when was kept."
+                )
             raise DamagedEditError(f"{self._damaged(seq)}: its pixels are missing.")
         try:
             return (Patch if record.cells is None else CellPatch).decode(data[0], record.box)
@@ -190,13 +173,16 @@ class Journal:
     def edits(self, image_id: str | None = None, *, after: int = 0) -> Iterator[Edit]:
         """Edits in the order they were made, from ``after`` (exclusive) on; of all images by default.
 
+        Those whose pixels were dropped are left out.
+
         Raises
         ------
         DamagedEditError
             On reaching a damaged row.
         """
         for seq in self.seqs(image_id, after=after):
-            yield self.edit(seq)
+            with contextlib.suppress(CompactedEditError):
+                yield self.edit(seq)
 
     def seqs(
         self, image_id: str | None = None, *, after: int = 0, about: Literal["labels", "cells"] | None = None
@@ -210,6 +196,59 @@ class Journal:
         rows = self._db.execute(f"{query} ORDER BY seq", values if image_id is not None else values[:1])
         return [row[0] for row in rows]
 
+    def base(self, image_id: str, about: About) -> Base | None:
+        """What the replay of an image begins with; None where it begins with nothing.
+
+        Raises
+        ------
+        DamagedEditError
+            When it is damaged.
+        """
+        try:
+            return read_base(self._db, image_id, about) if self._has_bases else None
+        except ValueError as error:
+            raise DamagedEditError(
+                f"The beginning of the compacted journal of '{self._path.parent}' is damaged: {error}."
+            ) from None
+
+    def is_compacted(self, seq: int) -> bool:
+        """Whether the pixels of an edit were dropped, so that it can be neither taken back nor done again."""
+        query = (
+            "SELECT 1 FROM edits, bases WHERE edits.seq = ? AND edits.patch IS NULL AND edits.target IS NULL "
+            "AND bases.seq >= edits.seq AND bases.image_id = edits.image_id"
+        )
+        return self._has_bases and self._db.execute(query, (seq,)).fetchone() is not None
+
+    def compacted_until(self) -> int:
+        """Number of the last edit that the newest compaction was about; 0 when there was none."""
+        row = self._db.execute("SELECT max(seq) FROM bases").fetchone() if self._has_bases else (None,)
+        return int(row[0] or 0)
+
+    def compact(self, until: int, bases: Iterable[Base]) -> int:
+        """Drop the pixels of edits up to number ``until`` for ``bases``, which say what those edits led to.
+
+        It is one transaction; returns how many edits lost their pixels.
+        """
+        with self._writing():
+            write_bases(self._db, bases)
+            dropped = drop_pixels(self._db, until)
+        self._recent = RecentPatches()
+        return dropped
+
+    def shrink(self) -> None:
+        """Give the room of what was dropped back to the disk.
+
+        Raises
+        ------
+        ProjectError
+            When the disk is full; the journal is whole all the same.
+        """
+        try:
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise ProjectError(f"{sqlite_reason(error)} The journal in '{self._path.parent}' kept its size.") from error
+
     def last_seq(self) -> int:
         """Highest number that an edit has had; 0 when there never was one."""
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'edits'").fetchone()
@@ -221,6 +260,11 @@ class Journal:
             used = max(seq, self.last_seq())
             self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'edits'")
             self._db.execute("INSERT INTO sqlite_sequence VALUES ('edits', ?)", (used,))
+
+    def last_seq_before(self, at: float) -> int:
+        """Number of the edit up to which all were made before a moment (Unix time in seconds); 0 when none was."""
+        row = self._db.execute("SELECT min(seq) FROM edits WHERE at >= ?", (at,)).fetchone()
+        return self.last_seq() if row[0] is None else int(row[0]) - 1
 
     def last_at(self) -> float | None:
         """Unix time in seconds of the newest edit."""
@@ -293,13 +337,13 @@ class Journal:
         query = "SELECT 1 FROM runs WHERE id = ? AND image_id = ?"
         return self._db.execute(query, (run_id, image_id)).fetchone() is not None
 
-    @contextmanager
+    @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Commit everything that is written inside at once or, when it fails, nothing of it; errors as in `append`."""
         with self._writing():
             yield
 
-    @contextmanager
+    @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """One transaction, or a part of the one under way; on failure nothing of it remains."""
         if self._read_only:
@@ -321,7 +365,9 @@ class Journal:
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
-            raise ProjectError(f"{_reason(error)} The last step in '{self._path.parent}' was not saved.") from error
+            raise ProjectError(
+                f"{sqlite_reason(error)} The last step in '{self._path.parent}' was not saved."
+            ) from error
         except BaseException:
             self._roll_back()
             raise
@@ -351,16 +397,3 @@ def _corners(box: Box) -> tuple[int, int, int, int]:
 
 def _checksum(fields: tuple[Any, ...], cells: int | None) -> int:
     return zlib.crc32(repr(fields if cells is None else (*fields, cells)).encode())
-
-
-def _reason(error: sqlite3.Error) -> str:
-    name = getattr(error, "sqlite_errorname", "")
-    if name == "SQLITE_FULL":
-        return "The disk is full; free some space and repeat the step."
-    if name.startswith("SQLITE_IOERR"):
-        return "The disk cannot be written (it may be full or disconnected); free some space and repeat the step."
-    if name.startswith("SQLITE_READONLY"):
-        return "The project folder cannot be written; check its permissions and open it again."
-    if name.startswith("SQLITE_BUSY"):
-        return "Another program holds the journal; close it and repeat the step."
-    return f"The journal cannot be written ({error}); close and reopen the project to repair it."

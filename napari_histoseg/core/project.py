@@ -14,16 +14,18 @@ from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_editing import CellEditing
 from napari_histoseg.core.cell_patch import CellPatch
 from napari_histoseg.core.cell_plane import Cells
+from napari_histoseg.core.compaction import Compacting
 from napari_histoseg.core.edit import Edit, Kind, Patch, Record
 from napari_histoseg.core.entry import ImageEntry
 from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.core.image import ImageRef
-from napari_histoseg.core.journal import DamagedEditError, Run, push
+from napari_histoseg.core.journal import DamagedEditError, push
 from napari_histoseg.core.labels import LabelStore, checked_labels
 from napari_histoseg.core.lock import user_name
 from napari_histoseg.core.opening import HEADER_KEY, REVISIONS, OpenFolder, create_folder, open_folder
 from napari_histoseg.core.planes import Chunked, Planes
 from napari_histoseg.core.revision import RevisionStore
+from napari_histoseg.core.run import Run
 from napari_histoseg.core.schema import IGNORE, LabelSchema
 from napari_histoseg.core.schema_change import SchemaEditing, successors
 from napari_histoseg.core.shelf import ImageShelf
@@ -31,7 +33,7 @@ from napari_histoseg.core.shelf import ImageShelf
 SUFFIX = ".histoseg"
 
 
-class Project(SchemaEditing, CellEditing):
+class Project(Compacting, SchemaEditing, CellEditing):
     """An open project folder; use it as a context manager, or call `close`.
 
     Every change is committed to the journal before it shows in memory: when a call raises, nothing has changed.
@@ -209,7 +211,10 @@ class Project(SchemaEditing, CellEditing):
         return None
 
     def undo(self, image_id: str) -> Edit | None:
-        """Take back the newest edit in force; None when there is none. The current proposal shows through."""
+        """Take back the newest edit in force; None when there is none. The current proposal shows through.
+
+        ``CompactedEditError`` when its pixels were dropped by `compact`.
+        """
         done = self._stack(image_id)[0]
         if not done:
             return None
@@ -217,7 +222,7 @@ class Project(SchemaEditing, CellEditing):
         return self._commit(image_id, "undo", target.tool, target.patch.reversed(), None, target.seq)
 
     def redo(self, image_id: str) -> Edit | None:
-        """Do again what was taken back last; None when there is nothing, or something was painted since."""
+        """Do again what was taken back last; None when there is nothing, or something was painted since. As `undo`."""
         undone = self._stack(image_id)[1]
         if not undone:
             return None
@@ -230,17 +235,23 @@ class Project(SchemaEditing, CellEditing):
         return tuple(done), tuple(undone)
 
     def can_undo(self, image_id: str) -> bool:
-        return bool(self._stack(image_id)[0])
+        done = self._stack(image_id)[0]
+        return bool(done) and not self.is_compacted(done[-1])
 
     def can_redo(self, image_id: str) -> bool:
-        return bool(self._stack(image_id)[1])
+        undone = self._stack(image_id)[1]
+        return bool(undone) and not self.is_compacted(undone[-1])
+
+    def is_compacted(self, seq: int) -> bool:
+        """Whether the pixels of an edit were dropped, so that it can be neither taken back nor done again."""
+        return self._journal.is_compacted(seq)
 
     def edit(self, seq: int) -> Edit:
         """The row of the journal of that number with its pixels; ``DamagedEditError`` when it cannot be read."""
         return self._journal.edit(seq)
 
     def edits(self, image_id: str | None = None, *, after: int = 0) -> tuple[Edit, ...]:
-        """Every row of the journal from edit number ``after`` (exclusive) on."""
+        """Every row of the journal from edit number ``after`` (exclusive) on whose pixels were not dropped."""
         return tuple(self._journal.edits(image_id, after=after))
 
     def history(self, image_id: str | None = None) -> tuple[tuple[Record, ...], tuple[str, ...]]:

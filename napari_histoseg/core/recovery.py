@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_histoseg.core.atomic import TEMPORARY_MARK, sync_file, sync_folder
+from napari_histoseg.core.bases import Base
 from napari_histoseg.core.cell_patch import CellPatch
 from napari_histoseg.core.cell_plane import Cells
 from napari_histoseg.core.checkpoint import CELLS, LABELS, Checkpoint, Stored, notes_in
@@ -20,7 +21,7 @@ from napari_histoseg.core.errors import ProjectError
 from napari_histoseg.core.journal import DamagedEditError, Journal
 from napari_histoseg.core.planes import Chunked, Planes
 
-_TABLES = ("images", "settings", "runs", "edits")
+_TABLES = ("images", "settings", "runs", "bases", "edits")
 
 
 def salvage_journal(path: Path) -> str:
@@ -123,6 +124,13 @@ def replay(journal: Journal, target: Chunked, image_id: str, *, after: int) -> t
     """
     damaged: list[str] = []
     is_labels = isinstance(target, Planes)
+    try:
+        base = journal.base(image_id, "labels" if is_labels else "cells")
+        if base is not None and after < base.seq:
+            _go_to(target, base)
+            after = base.seq
+    except DamagedEditError as error:
+        damaged.append(f"{error} What was done before is lost.")
     for seq in journal.seqs(image_id, after=after, about="labels" if is_labels else "cells"):
         try:
             target.apply(journal.edit(seq).patch)
@@ -130,6 +138,24 @@ def replay(journal: Journal, target: Chunked, image_id: str, *, after: int) -> t
             lost = "Its stroke is lost; paint it again." if is_labels else "Its change of cells is lost; make it again."
             damaged.append(f"{error} {lost}")
     return tuple(damaged)
+
+
+def _go_to(target: Chunked, base: Base) -> None:
+    """Bring labels or cells, whatever they hold, to where a compacted journal begins."""
+    patch: Patch | CellPatch | None = None
+    if isinstance(target, Planes):
+        planes = Planes.empty(target.shape)
+        if isinstance(base.patch, Patch):
+            planes.apply(base.patch)
+        patch = target.difference_patch(planes.labels, planes.state)
+    elif isinstance(target, Cells):
+        cells = Cells.empty(target.shape)
+        if isinstance(base.patch, CellPatch):
+            cells.apply(base.patch)
+        patch = target.difference_patch(cells)
+    for step in (patch, base.patch):  # the second adds only the numbers of cells that are gone
+        if step is not None:
+            target.apply(step)
 
 
 def newest_checkpoint_seq(folder: Path) -> int:
@@ -159,7 +185,7 @@ def _copy_rows(damaged: Path, fresh: Path) -> dict[str, int]:
 
 def _rows(source: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
     """Rows from both ends of a table, up to the damage."""
-    key = {"images": "id", "settings": "key", "runs": "id", "edits": "seq"}[table]
+    key = {"images": "id", "settings": "key", "runs": "id", "bases": "image_id", "edits": "seq"}[table]
     for order in ("ASC", "DESC"):
         try:
             yield from _whole(table, source.execute(f"SELECT * FROM {table} NOT INDEXED ORDER BY {key} {order}"))
