@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_histoseg.core.box import Box
-from napari_histoseg.viewer.cell_acts import DoubtWalk, Keyring, acts_on_cells
+from napari_histoseg.viewer.cell_acts import CellKeyboard, DoubtWalk, acts_on_cells
 from napari_histoseg.viewer.cell_gestures import CellGestures
 from napari_histoseg.viewer.cell_keys import KEYS, MODES
 from napari_histoseg.viewer.cell_layers import CellLayers
@@ -19,9 +19,7 @@ from napari_histoseg.viewer.points_layer import PointsLayer
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Labels
 
-    from napari_histoseg.core.schema import LabelSchema
     from napari_histoseg.session import Session
     from napari_histoseg.viewer.appearance import Appearance
     from napari_histoseg.viewer.images import Images
@@ -78,8 +76,7 @@ class CellTools:
         self._tools = tools
         self._telling = telling
         self._layers = CellLayers(viewer, session, images, appearance)
-        self._keys = Keyring()
-        self._schema: LabelSchema | None = None
+        self._keys = CellKeyboard(viewer, self._press, self.set_class)
         self._walk = DoubtWalk()
         self._selection: tuple[int, ...] = ()
         self._image_id: str | None = None
@@ -163,6 +160,7 @@ class CellTools:
         self._selection = chosen
         if self._layers.current is not None:
             self._layers.current.choose(chosen)
+        self._points.select(chosen)
         self.changed.emit()
 
     def jump_to(self, cell_id: int) -> None:
@@ -295,13 +293,17 @@ class CellTools:
         if self._images.current != self._image_id:
             self._image_id = self._images.current
             self._selection, self._walk = (), DoubtWalk()
+            self._layers.clear()
+            if self._mode == "points":
+                self._mode = "select"
+                self._points.hide()
         elif self._layers.current is not None:
             self._layers.current.choose(self._selection)
         self._hold()
 
     def _on_appearance_changed(self) -> None:
         """Other classes have other keys."""
-        if self._appearance.schema != self._schema:
+        if not self._keys.fits(self._appearance.schema):
             self._hold()
 
     def _on_points_gone(self) -> None:
@@ -315,33 +317,14 @@ class CellTools:
 
     def _hold(self) -> None:
         """Work on the layer of the current image from now on."""
-        self._keys.release()
         shown = self._layers.current
-        self._schema = self._appearance.schema
         layer = None if shown is None else shown.layer
-        self._bind_viewer()
-        if layer is not None:
-            self._bind_layer(layer)
+        if self._images.current is None:
+            self._keys.release()
+        else:
+            self._keys.hold(layer, self._appearance.schema)
         self._gestures.hold(layer)
         self.changed.emit()
 
     def _press(self, name: str) -> None:
         self._do(name, self.targets())
-
-    def _bind_layer(self, layer: Labels) -> None:
-        actions: dict[str, Callable[[], Any]] = {
-            keys: partial(self._press, key.name) for key in KEYS.values() for keys in key.bindings
-        }
-        for c in () if self._schema is None else self._schema.classes:
-            if c.key is not None:
-                actions[c.key.upper()] = partial(self.set_class, c.id)
-        for keys, action in actions.items():
-            self._keys.bind(layer, keys, action, overwrite=True)
-
-    def _bind_viewer(self) -> None:
-        if self._images.current is None:
-            return
-        for key in KEYS.values():
-            if key.is_everywhere:
-                with contextlib.suppress(ValueError):  # somebody else's key on the viewer stays theirs
-                    self._keys.bind(self._viewer, key.keys, partial(self._press, key.name), overwrite=False)

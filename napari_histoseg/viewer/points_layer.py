@@ -129,6 +129,7 @@ class PointsLayer:
         points = self._session.points.of(self._image_id)
         places = np.stack([points.y, points.x], axis=1)
         colors = self._colors()[points.class_ids]
+        shown = ~np.isin(points.class_ids, list(self._appearance.hidden))
         chosen = self.selection
         with self._writing():
             if places.shape != layer.data.shape or not np.allclose(places, layer.data, rtol=0, atol=0.01):
@@ -136,6 +137,8 @@ class PointsLayer:
                 layer.data = places
             if not np.array_equal(layer.face_color, colors):
                 layer.face_color = colors
+            if not np.array_equal(layer.shown, shown):
+                layer.shown = shown
         self._ids = points.ids
         self._is_stale = True
         self._bind_keys(layer)

@@ -100,7 +100,7 @@ def test_cells_is_a_tab_between_correct_and_retrain(bench: Any) -> None:
     assert "open an image" in panel(bench).next_step.text()
     for control in panel(bench).findChildren(QPushButton):
         assert control.toolTip(), control.text()
-        if not control.isEnabled():
+        if not control.isEnabled() and not control.isHidden():
             assert "Not now: " in control.toolTip(), control.text()
 
 
@@ -173,6 +173,10 @@ def test_points_come_back_where_they_were_after_delete_and_undo(phantom: Any, ha
     np.testing.assert_array_equal(layer.face_color[0], layer.face_color[2])
     hand.move(places[2])
     assert layer.features["class"].tolist() == ["inflammatory", "fibroblast", "inflammatory"]
+    phantom.bridge.appearance.set_class_visible(FIBROBLAST, False)
+    assert layer.shown.tolist() == [True, False, True]
+    phantom.bridge.cells.select([points_of(phantom).ids[0]])
+    assert set(layer.selected_data) == {0}
     phantom.viewer.layers.remove(layer)
     assert phantom.bridge.cells.mode == "select"
     press(panel(phantom), "Points")
@@ -238,6 +242,22 @@ def test_doubtful_cells_are_gone_through_with_the_keyboard(filled: Any, qtbot: A
         assert cells_of(filled).is_verified([doubts[0].cell_id])[0]
     QTest.keyClick(listed, Qt.Key.Key_R)
     assert listed.count() < before - 1
+
+
+def test_history_keys_and_the_stain_are_one_click_away(filled: Any, qtbot: Any) -> None:
+    open_fold(filled, "All cells")
+    settle(qtbot)
+    table = panel(filled).findChild(CellTableView)
+    assert table.cells.data(table.cells.index(0, 2)) == "–"
+    with qtbot.waitSignal(filled.session.similar.measured, timeout=30_000):
+        press(panel(filled), "Measure the stain")
+    settle(qtbot)
+    assert 0.1 < float(table.cells.data(table.cells.index(0, 2))) < 3
+    assert button(panel(filled), "Measure the stain").isHidden()
+    button(panel(filled), "? Keys").click()
+    assert "Shift+P" in words(panel(filled)._sheet)
+    button(panel(filled), "History").click()
+    assert filled.viewer.window.dock_widgets["History (napari-histoseg)"].isVisible()
 
 
 def test_a_table_of_20_000_cells_sorts_with_what_is_unknown_last(qtbot: Any) -> None:

@@ -12,6 +12,8 @@ from napari_histoseg.widgets.parts.progress_row import ProgressRow
 from napari_histoseg.widgets.parts.reasons import allow
 from napari_histoseg.widgets.parts.view import View
 
+_MEASURE = "Measure the mean amount of haematoxylin of each cell, in the background"
+
 
 class CellList(QWidget):
     """The table, whose rows chosen are the cells chosen, and a button while some cells are not measured."""
@@ -24,6 +26,7 @@ class CellList(QWidget):
         self._table.chosen.connect(view.cells.select)
         self._table.jumped.connect(view.cells.jump_to)
         self._measure = QPushButton("Measure the stain")
+        self._measure.setToolTip(_MEASURE)
         self._measure.clicked.connect(lambda _=False: self._on_measure_clicked())
         self._progress = ProgressRow()
         column = QVBoxLayout(self)
@@ -46,10 +49,8 @@ class CellList(QWidget):
         cells = self._session.cells.table(image_id)
         self._table.show_cells(cells, self._view.appearance.schema, self._view.cells.selection)
         is_running = self._session.is_running("features")
-        missing = int(np.isnan(cells.haematoxylin).sum())
-        self._measure.setVisible(missing > 0)
-        tooltip = f"Measure the mean amount of haematoxylin of {missing} cells, in the background"
-        allow(self._measure, tooltip, "the cells are being measured." if is_running else reason)
+        self._measure.setVisible(bool(np.isnan(cells.haematoxylin).any()))
+        allow(self._measure, _MEASURE, "the cells are being measured." if is_running else reason)
 
     def show_selection(self) -> None:
         """Choose the rows of the cells that are chosen."""
