@@ -27,6 +27,7 @@ _TOGETHER = 0.6
 _LEAST_NUCLEUS_UM2 = 12.0
 _LEAST_PART = 0.3
 _MOST_COVERED = 0.3
+_SHARED = 0.5
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,10 @@ def find_doubts(request: DoubtRequest) -> Job[tuple[Doubt, ...]]:
             yield Progress(done, len(tiles), "Outlining nuclei.")
         looks.add(tile)
         lonely += _without_cell(request, tile)
-    found = [*_weak(request, looks), *_outliers(request), *_together(request, looks), *_lonely(request, lonely, looks)]
+    together = dict(_together(request, looks))
+    halves = {number for pair in together for number in pair}
+    odd = (doubt for doubt in _outliers(request) if doubt.cell_id not in halves)
+    found = [*_weak(request, looks), *odd, *together.values(), *_lonely(request, lonely)]
     worst: dict[tuple[int, float, float], Doubt] = {}
     for doubt in sorted(found, key=lambda doubt: -doubt.weight):
         worst.setdefault((doubt.cell_id, 0, 0) if doubt.cell_id else (0, doubt.y, doubt.x), doubt)
@@ -156,12 +160,13 @@ class _Looks:
 
 @dataclass(frozen=True)
 class _Nucleus:
-    """A stained nucleus that no cell covers."""
+    """A stained nucleus without a point, and the share of it that cells of other nuclei took."""
 
     y: float
     x: float
     area_um2: float
     contrast: float
+    shared: float
 
 
 def _weak(request: DoubtRequest, looks: _Looks) -> Iterator[Doubt]:
@@ -198,8 +203,8 @@ def _outliers(request: DoubtRequest) -> Iterator[Doubt]:
                 yield _doubt("size outlier", table, k, (out - _FAR_OUT) / (_CERTAINLY_OUT - _FAR_OUT), sentence)
 
 
-def _together(request: DoubtRequest, looks: _Looks) -> Iterator[Doubt]:
-    """Points so near to each other, with no paler border between their cells, that they mark one nucleus."""
+def _together(request: DoubtRequest, looks: _Looks) -> Iterator[tuple[tuple[int, int], Doubt]]:
+    """Cells whose points are so near to each other, with no paler border between, that they mark one nucleus."""
     points, table, mpp = request.points, request.table, request.ground.mpp
     row = {number: k for k, number in enumerate(table.ids.tolist())}
     place = {number: (y, x) for number, y, x in zip(points.ids.tolist(), points.y, points.x, strict=True)}
@@ -215,25 +220,30 @@ def _together(request: DoubtRequest, looks: _Looks) -> Iterator[Doubt]:
         if weight > 0:
             k = row[a] if table.area_um2[row[a]] < table.area_um2[row[b]] else row[b]
             sentence = f"Cells {a} and {b} look like one nucleus with two points."
-            yield _doubt("two points in one nucleus", table, k, weight, sentence)
+            yield (a, b), _doubt("two points in one nucleus", table, k, weight, sentence)
 
 
 def _without_cell(request: DoubtRequest, tile: Box) -> list[_Nucleus]:
-    """Nuclei with their middle in a tile that cells hardly cover."""
-    mpp = request.ground.mpp
+    """Nuclei with their middle in a tile in which no point lies, and which cells without points hardly cover."""
+    mpp, points = request.ground.mpp, request.points
     window = _around(request, tile)
     nuclei = request.ground.nuclei(window)
     stain, level = request.ground.stain(window)
-    is_covered = request.instances[window.slices] > 0
+    instances, labels = request.instances[window.slices], nuclei.labels
     count = len(nuclei.middles) + 1
-    area = np.bincount(nuclei.labels.ravel(), minlength=count)[1:]
-    covered = np.bincount(nuclei.labels[is_covered], minlength=count)[1:]
-    contrast = np.bincount(nuclei.labels.ravel(), (stain - level).ravel(), count)[1:] / np.maximum(area, 1)
+    area = np.bincount(labels.ravel(), minlength=count)[1:]
+    rows, columns = np.rint(points.y).astype(np.intp) - window.y0, np.rint(points.x).astype(np.intp) - window.x0
+    is_near = (rows >= 0) & (rows < window.height) & (columns >= 0) & (columns < window.width)
+    held = np.bincount(labels[rows[is_near], columns[is_near]], minlength=count)[1:]
+    is_pointless = ~np.isin(instances, points.ids[is_near]) & (instances > 0)
+    covered = np.bincount(labels[is_pointless], minlength=count)[1:]
+    shared = np.bincount(labels[instances > 0], minlength=count)[1:] / np.maximum(area, 1)
+    contrast = np.bincount(labels.ravel(), (stain - level).ravel(), count)[1:] / np.maximum(area, 1)
     y, x = nuclei.middles.T
-    is_lonely = (covered < _MOST_COVERED * area) & (area * mpp**2 >= _LEAST_NUCLEUS_UM2)
+    is_lonely = (held == 0) & (covered < _MOST_COVERED * area) & (area * mpp**2 >= _LEAST_NUCLEUS_UM2)
     is_lonely &= (y >= tile.y0) & (y < tile.y1) & (x >= tile.x0) & (x < tile.x1)
     return [
-        _Nucleus(float(y[k]), float(x[k]), float(area[k]) * mpp**2, float(contrast[k]))
+        _Nucleus(float(y[k]), float(x[k]), float(area[k]) * mpp**2, float(contrast[k]), float(shared[k]))
         for k in np.flatnonzero(is_lonely)
     ]
 
@@ -243,7 +253,7 @@ def _around(request: DoubtRequest, tile: Box) -> Box:
     return tile.pad(round(REGION_UM / request.ground.mpp)).clip(request.instances.shape)
 
 
-def _lonely(request: DoubtRequest, nuclei: list[_Nucleus], looks: _Looks) -> Iterator[Doubt]:
+def _lonely(request: DoubtRequest, nuclei: list[_Nucleus]) -> Iterator[Doubt]:
     """Nuclei without a cell, more surely the more they are like cells in size and stain."""
     areas = request.table.area_um2
     usual_um2 = float(np.median(areas)) if areas.size else 0.0
@@ -253,7 +263,8 @@ def _lonely(request: DoubtRequest, nuclei: list[_Nucleus], looks: _Looks) -> Ite
         if likeness >= _LEAST_PART:
             darkness = min(1.0, nucleus.contrast / max(usual_contrast, 1e-6))
             sentence = f"A stained nucleus of {nucleus.area_um2:.0f} µm² has no point."
-            yield Doubt("nucleus without a point", 0, nucleus.y, nucleus.x, likeness * max(0.0, darkness), sentence)
+            weight = likeness * max(0.0, darkness) * (1 - _SHARED * nucleus.shared)
+            yield Doubt("nucleus without a point", 0, nucleus.y, nucleus.x, weight, sentence)
 
 
 def _doubt(kind: DoubtKind, table: CellTable, k: int, weight: float, sentence: str) -> Doubt:

@@ -194,9 +194,10 @@ class PointEditing:
     def _check_free(self, image_id: str, y: float, x: float, *, but: int = 0) -> None:
         """``InputError`` when no point of another cell than ``but`` can be placed there."""
         cells, name = self._cells(image_id), self._review.need_project().image(image_id).name
-        pixel = _pixel(y, x)
-        if not Box.of_shape(cells.shape).contains(pixel):
+        on_pixel = np.rint([y, x])
+        if not ((on_pixel >= 0) & (on_pixel < cells.shape)).all():
             raise InputError(f"The point at x {x:.0f}, y {y:.0f} lies outside '{name}'; place it on the image.")
+        pixel = _pixel(y, x)
         same_px = self.rules.same_um / self._grounds.mpp(image_id)
         near = cells.points(pixel.pad(int(same_px) + 1))
         is_same = np.hypot(near.y - y, near.x - x) < same_px
