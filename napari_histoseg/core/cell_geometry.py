@@ -12,6 +12,7 @@ from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_runs import CellRuns
 
 _STRIP_PX = 256
+_MANY = 5000  # boxes that take longer one by one than all in one pass over a map of 4096 x 4096 pixels
 _FAR = np.iinfo(np.int64).max
 
 
@@ -36,7 +37,7 @@ class CellGeometry:
         self._is_stale = np.zeros(count, bool)
         if count > 1:
             for top, strip in _strips(instances):
-                self.move(Box(top, 0, top + len(strip), strip.shape[1]), CellRuns.between(np.zeros_like(strip), strip))
+                self._add(_runs_in(strip, top))
 
     def grow(self, count: int) -> None:
         """Make room for numbers up to ``count`` - 1."""
@@ -57,9 +58,8 @@ class CellGeometry:
         """Pixels of a box went from one cell to another; the map has them already."""
         y, x = np.divmod(runs.starts, max(1, runs.shape[1]))
         y, x = y + box.y0, x + box.x0
-        was, now = runs.before > 0, runs.after > 0
-        self._remove(_Runs(runs.before[was], y[was], x[was], runs.lengths[was]))
-        self._add(_Runs(runs.after[now], y[now], x[now], runs.lengths[now]))
+        self._remove(_Runs(runs.before, y, x, runs.lengths).only(runs.before > 0))
+        self._add(_Runs(runs.after, y, x, runs.lengths).only(runs.after > 0))
 
     def centroids(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """(k, 2) as (y, x), the middle of the first pixel being 0."""
@@ -67,8 +67,12 @@ class CellGeometry:
 
     def boxes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """(k, 4) as y0, x0, y1, x1."""
-        for cell_id in np.unique(ids[self._is_stale[ids]]):
-            self._measure(int(cell_id))
+        stale = np.unique(ids[self._is_stale[ids]])
+        if len(stale) > _MANY:
+            self._measure_stale()
+        else:
+            for cell_id in stale.tolist():
+                self._measure(cell_id)
         return self._boxes[ids]
 
     def box_around(self, ids: NDArray[np.int64]) -> Box:
@@ -86,9 +90,21 @@ class CellGeometry:
         self._boxes[cell_id] = tight.y0, tight.x0, tight.y1, tight.x1
         self._is_stale[cell_id] = False
 
+    def _measure_stale(self) -> None:
+        """All at once, in one pass over the map."""
+        self._boxes[self._is_stale] = _no_boxes(int(self._is_stale.sum()))
+        for top, strip in _strips(self._instances):
+            runs = _runs_in(strip, top)
+            self._enclose(runs.only(self._is_stale[runs.ids]))
+        self._is_stale[:] = False
+
     def _add(self, runs: _Runs) -> None:
+        self._count(runs, 1)
+        self._enclose(runs)
+
+    def _enclose(self, runs: _Runs) -> None:
+        """Let the boxes of cells grow around their runs."""
         cells, which = self._grouped(runs.ids)
-        self._count(cells, which, runs, 1)
         low = _no_boxes(len(cells))
         np.minimum.at(low[:, 0], which, runs.y)
         np.minimum.at(low[:, 1], which, runs.x)
@@ -98,8 +114,7 @@ class CellGeometry:
         self._boxes[cells, 2:] = np.maximum(self._boxes[cells, 2:], low[:, 2:])
 
     def _remove(self, runs: _Runs) -> None:
-        cells, which = self._grouped(runs.ids)
-        self._count(cells, which, runs, -1)
+        cells = self._count(runs, -1)
         is_gone = self.area[cells] == 0
         self._boxes[cells[is_gone]] = _no_boxes(int(is_gone.sum()))
         self._is_stale[cells] = ~is_gone
@@ -113,13 +128,15 @@ class CellGeometry:
         is_there[ids] = True
         return np.flatnonzero(is_there), (np.cumsum(is_there) - 1)[ids]
 
-    def _count(self, cells: NDArray[np.int64], which: NDArray[np.intp], runs: _Runs, sign: int) -> None:
-        """Sums of whole numbers below 2**53, which floating point adds exactly."""
+    def _count(self, runs: _Runs, sign: int) -> NDArray[np.int64]:
+        """Sums of whole numbers below 2**53, which floating point adds exactly; returns the cells among the runs."""
+        cells, which = self._grouped(runs.ids)
         length = runs.lengths
         sums = (length, runs.y * length, runs.x * length + length * (length - 1) // 2)
         area, sum_y, sum_x = (np.bincount(which, part, len(cells)).astype(np.int64) for part in sums)
         self.area[cells] += sign * area
         self._sums[cells] += sign * np.stack([sum_y, sum_x], axis=1)
+        return cells
 
 
 class Replaced:
@@ -165,6 +182,17 @@ class _Runs(NamedTuple):
     y: NDArray[np.int64]
     x: NDArray[np.int64]
     lengths: NDArray[np.int64]
+
+    def only(self, chosen: NDArray[np.bool_]) -> _Runs:
+        """Those of the runs that are chosen, (k,)."""
+        return _Runs(self.ids[chosen], self.y[chosen], self.x[chosen], self.lengths[chosen])
+
+
+def _runs_in(strip: NDArray[np.uint32], top: int) -> _Runs:
+    """The cells of some rows of an instance map, the first of which is row ``top``."""
+    runs = CellRuns.between(np.zeros_like(strip), strip)
+    y, x = np.divmod(runs.starts, max(1, strip.shape[1]))
+    return _Runs(runs.after, y + top, x, runs.lengths)
 
 
 def pixel_counts(instances: NDArray[np.uint32], count: int) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -305,8 +306,13 @@ def test_what_an_image_shows_cannot_be_written_past_the_journal(study: tuple[Pro
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(hnp.arrays(np.uint32, (7, 9), elements=st.integers(0, 5)), min_size=2, max_size=6))
-def test_geometry_follows_every_change(maps: list[np.ndarray]) -> None:
+@given(st.lists(hnp.arrays(np.uint32, (7, 9), elements=st.integers(0, 5)), min_size=2, max_size=6), st.integers(0, 2))
+def test_geometry_follows_every_change(maps: list[np.ndarray], many: int) -> None:
+    with mock.patch("napari_histoseg.core.cell_geometry._MANY", many):
+        follow(maps)
+
+
+def follow(maps: list[np.ndarray]) -> None:
     live = maps[0].copy()
     kept = CellGeometry(live, 6)
     for new in maps[1:]:
