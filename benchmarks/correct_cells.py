@@ -88,8 +88,12 @@ def make_mistakes(truth: NDArray[np.uint32], class_ids: list[int], rng: np.rando
     if len(pairs) < HOW_MANY["two as one"] or len(free) < sum(HOW_MANY[kind] for kind in ("wrong class", *MISSING)):
         return None
     made = Mistakes(truth, truth.copy(), classes, dict(classes), {"two as one": pairs})
-    for kind in ("wrong class", *MISSING):
-        made.of_kind[kind] = [(free.pop(),) for _ in range(HOW_MANY[kind])]
+    missing = apart(truth, free)
+    for kind in MISSING:
+        made.of_kind[kind] = alone(missing[: HOW_MANY[kind]])
+        missing = missing[HOW_MANY[kind] :]
+    taken = {numbers[0] for kind in MISSING for numbers in made.of_kind[kind]}
+    made.of_kind["wrong class"] = alone([k for k in free if k not in taken][: HOW_MANY["wrong class"]])
     for (k,) in made.of_kind["wrong class"]:
         made.given[k] = int(rng.choice([c for c in class_ids if c != classes[k]]))
     for one, other in pairs:
@@ -100,6 +104,23 @@ def make_mistakes(truth: NDArray[np.uint32], class_ids: list[int], rng: np.rando
     made.of_kind["false"] = add_false(made, int(ids.max()) + 1, class_ids, rng)
     made.given = {k: c for k, c in made.given.items() if (made.instances == k).any()}
     return made
+
+
+def alone(numbers: list[int]) -> list[tuple[int, ...]]:
+    """Mistakes that concern one nucleus each."""
+    return [(number,) for number in numbers]
+
+
+def apart(truth: NDArray[np.uint32], free: list[int]) -> list[int]:
+    """Those of the nuclei, taken in their order, of which none touches another one taken."""
+    from scipy import ndimage
+
+    found: list[int] = []
+    for k in free:
+        around = np.unique(truth[ndimage.binary_dilation(truth == k, iterations=4)])
+        if not set(around.tolist()) & set(found):
+            found.append(k)
+    return found
 
 
 def touching_pairs(truth: NDArray[np.uint32], free: set[int], rng: np.random.Generator) -> list[tuple[int, ...]]:

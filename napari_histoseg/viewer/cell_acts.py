@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari_histoseg.viewer.cell_keys import KEYS
+
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels
+
+    from napari_histoseg.core.schema import LabelSchema
     from napari_histoseg.inference.doubts import Doubt
     from napari_histoseg.session import Session
 
@@ -60,22 +68,54 @@ class DoubtWalk:
         return self._seen
 
 
-class Keyring:
-    """Keys that were bound, so that each of them can be let go."""
+class CellKeyboard:
+    """The keys of cells on their layer and on the viewer, so that each of them can be let go.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    viewer : ViewerModel
+    press : callable
+        Told the name of a mode or an act when its key is pressed.
+    set_class : callable
+        Told the class id when its letter is pressed.
+    """
+
+    def __init__(self, viewer: ViewerModel, press: Callable[[str], None], set_class: Callable[[int], None]) -> None:
+        self._viewer = viewer
+        self._press = press
+        self._set_class = set_class
         self._bound: list[tuple[Any, str]] = []
+        self._schema: LabelSchema | None = None
 
-    def bind(self, owner: Any, keys: str, action: Callable[[], Any], *, overwrite: bool) -> None:
-        """Let a key of a layer or viewer act; ``ValueError`` when it is somebody else's and not to be overwritten."""
+    def fits(self, schema: LabelSchema | None) -> bool:
+        """Whether the letters are those of these classes."""
+        return schema == self._schema
 
-        def press(_owner: Any) -> None:
-            action()
-
-        owner.bind_key(keys, press, overwrite=overwrite)
-        self._bound.append((owner, keys))
+    def hold(self, layer: Labels | None, schema: LabelSchema | None) -> None:
+        """Let the keys work on a layer, and those of the modes wherever they are free."""
+        self.release()
+        self._schema = schema
+        for key in KEYS.values():
+            if key.is_everywhere:
+                with contextlib.suppress(ValueError):  # somebody else's key on the viewer stays theirs
+                    self._bind(self._viewer, key.keys, partial(self._press, key.name), overwrite=False)
+        if layer is None:
+            return
+        for key in KEYS.values():
+            for keys in key.bindings:
+                self._bind(layer, keys, partial(self._press, key.name), overwrite=True)
+        for c in () if schema is None else schema.classes:
+            if c.key is not None:
+                self._bind(layer, c.key.upper(), partial(self._set_class, c.id), overwrite=True)
 
     def release(self) -> None:
         for owner, keys in self._bound:
             owner.bind_key(keys, None)
         self._bound.clear()
+
+    def _bind(self, owner: Any, keys: str, action: Callable[[], Any], *, overwrite: bool) -> None:
+        def press(_owner: Any) -> None:
+            action()
+
+        owner.bind_key(keys, press, overwrite=overwrite)
+        self._bound.append((owner, keys))

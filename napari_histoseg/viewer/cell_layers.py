@@ -69,6 +69,14 @@ class CellLayers:
         for layer in self._layers.values():
             layer.fill(is_filled)
 
+    def clear(self) -> None:
+        """Show nothing as chosen, proposed or being drawn, on any image."""
+        for image_id in self._known() & set(self._layers):
+            layer = self._layers[image_id]
+            layer.choose(())
+            layer.propose((), 0)
+            layer.wipe()
+
     def close(self) -> None:
         """Let go of the layers and of the viewer."""
         for layer in self._layers.values():
@@ -76,6 +84,11 @@ class CellLayers:
         self._layers.clear()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._viewer.layers.selection.events.active.disconnect(self._on_active_changed)
+
+    def _known(self) -> set[str]:
+        """Images of the open project."""
+        project = self._session.project
+        return set() if project is None else {entry.id for entry in project.images}
 
     def _has_cells(self, image_id: str) -> bool:
         return len(self._session.cells.of(image_id)) > 0
@@ -102,9 +115,7 @@ class CellLayers:
 
     def _on_project_changed(self) -> None:
         """Layers of another project leave; their cells are saved there."""
-        project = self._session.project
-        known = set() if project is None else {entry.id for entry in project.images}
-        for image_id in [i for i in self._layers if i not in known]:
+        for image_id in set(self._layers) - self._known():
             self._layers.pop(image_id).remove()
         self.shown.emit()
 

@@ -135,6 +135,19 @@ def test_the_layer_leaves_with_its_project_and_comes_back_with_it(celled: Any) -
     assert_layer_shows_the_project(celled)
 
 
+def test_another_image_begins_with_nothing_chosen_and_each_keeps_its_layer(celled: Any) -> None:
+    celled.bridge.cells.select([A])
+    celled.bridge.cells.preview([B], 2)
+    first = celled.bridge.images.source
+    celled.viewer.add_image(np.full((64, 64, 3), 200, np.uint8), name="other")
+    celled.bridge.images.work_on(celled.viewer.layers["other"])
+    assert celled.bridge.cells.selection == ()
+    assert not celled.bridge.cells.has_cells
+    celled.bridge.images.work_on(first)
+    assert celled.bridge.cells.has_cells
+    assert_layer_shows_the_project(celled)
+
+
 # -- classes and choosing ----------------------------------------------------------------------------------------------
 
 
