@@ -1,4 +1,4 @@
-"""``napari-histoseg project new|info|import|export|history|schema``"""
+"""``napari-histoseg project new|info|import|export|history|schema|compact``"""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from napari_histoseg.cli.cell_work import add_cell_work, project_cells
 from napari_histoseg.cli.console import print_json, print_table
 from napari_histoseg.cli.parser import add_json, mpp_value
 from napari_histoseg.cli.project_cells import export_cells
+from napari_histoseg.cli.project_compact import add_compact, project_compact
 from napari_histoseg.cli.project_history import add_history, project_history
 from napari_histoseg.cli.project_import import add_import, project_import
 from napari_histoseg.cli.project_schema import add_schema, project_schema
@@ -50,6 +51,7 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--format", type=_formats, required=True, metavar="F,F", help=", ".join(EXPORT_FORMATS))
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
     add_history(action("history", project_history, "who did what, when and where"))
+    add_compact(action("compact", project_compact, "drop the pixels of old edits, so that the folder stays small"))
     add_schema(action("schema", project_schema, "the classes of a project: tell, add, rename, take out"))
 
 

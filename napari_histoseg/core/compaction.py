@@ -22,7 +22,7 @@ from napari_histoseg.core.journal import DamagedEditError, Journal
 from napari_histoseg.core.opening import JOURNAL_FILE, OpenFolder
 from napari_histoseg.core.planes import Chunked, Planes
 
-KEEP_SETTING = "keep_days"
+_KEEP = "keep_days"
 _DAY_S = 86_400.0
 _NOTHING = Box(0, 0, 0, 0)
 
@@ -62,6 +62,18 @@ class Compacting(ABC):
 
     @abstractmethod
     def checkpoint(self) -> None: ...
+
+    @property
+    def keep_days(self) -> float | None:
+        """How many days back undo is to reach, as the project remembers; None, the default, for all the way."""
+        days = self._journal.setting(_KEEP)
+        return None if days is None else float(days)
+
+    def set_keep_days(self, days: float | None) -> None:
+        """Remember how far back undo is to reach; nothing is dropped before `compact`. Errors as there."""
+        if days is not None and not days >= 0:
+            raise InputError(f"{days} is no number of days; give 0 or more.")
+        self._journal.put_setting(_KEEP, days)
 
     def compact(self, keep_days: float, *, now: float | None = None) -> Compacted:
         """Drop the pixels of edits that are older than ``keep_days`` days.

@@ -1,4 +1,4 @@
-"""Classes of a project changed by command."""
+"""Classes of a project changed, and the project made small, by command."""
 
 from __future__ import annotations
 
@@ -65,3 +65,19 @@ def test_keep_and_unknown(study: str, capsys: Capture) -> None:
 def test_wrong_words(study: str, capsys: Capture, words: list[str], said: str) -> None:
     assert main(["project", "schema", study, *words]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_a_small_project(study: str, capsys: Capture) -> None:
+    assert main(["project", "compact", study]) == 0
+    assert "undo reaches back to the beginning" in capsys.readouterr().out
+    assert main(["project", "compact", study, "--keep-days", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["edits"] == 2
+    with Project.open(study) as opened:
+        assert opened.keep_days == 0 and not opened.can_undo(opened.images[0].id)
+        assert opened.cells(opened.images[0].id).counts() == {3: 35}
+    assert main(["project", "history", study, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["edits"]) == 2
+    assert main(["project", "compact", study, "--keep-days", "-3"]) == 1
+    assert main(["project", "compact", study, "--keep-all"]) == 0
+    with Project.open(study, read_only=True) as opened:
+        assert opened.keep_days is None
