@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.inference.instances import (
+    BACKGROUND,
     boundary_channel,
     classes_of,
     instances_from_probabilities,
@@ -37,11 +38,14 @@ class ModelCells:
         Class id of each cell, of the model's classes.
     scores : ndarray of float64, shape (n,)
         Mean probability of that class over the pixels of the cell, 0 to 1.
+    foreground : ndarray of uint8, shape (H, W)
+        255 times the probability that a pixel is not background.
     """
 
     instances: NDArray[np.int32]
     values: NDArray[np.uint8]
     scores: NDArray[np.float64]
+    foreground: NDArray[np.uint8]
 
 
 def find_cells(request: PredictRequest, predictors: Predictors) -> Job[ModelCells]:
@@ -62,7 +66,8 @@ def find_cells(request: PredictRequest, predictors: Predictors) -> Job[ModelCell
     instances = yield from part_cells(probabilities, mpp, boundary=boundary)
     channels, scores = classes_of(instances, probabilities, boundary=boundary)
     ids = np.array([c.id for c in classes], np.uint8)
-    return ModelCells(instances, ids[channels], np.clip(scores, 0.0, 1.0))
+    foreground = np.rint(255 * (1 - probabilities[BACKGROUND].clip(0, 1))).astype(np.uint8)
+    return ModelCells(instances, ids[channels], np.clip(scores, 0.0, 1.0), foreground)
 
 
 def repaint_cells(

@@ -25,8 +25,8 @@ def snapped(evidence: NDArray[np.floating], stroke: NDArray[np.bool_], mpp: floa
     Parameters
     ----------
     evidence : ndarray of float, shape (h, w)
-        Probability of what is drawn, or without a model the amount of haematoxylin; with at least `REACH_UM` around
-        the stroke where the image goes on.
+        The amount of haematoxylin, plus the probability of a cell where a model gave it; with at least `REACH_UM`
+        around the stroke where the image goes on.
     stroke : ndarray of bool, shape (h, w)
     mpp : float or None
         µm per pixel; 0.25 is assumed where nobody knows.

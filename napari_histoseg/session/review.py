@@ -254,6 +254,10 @@ class Review:
         self._visible[image_id] = box.clip(self.need_project().image(image_id).shape)
         self._last_image_id = image_id
 
+    def foreground(self, image_id: str, box: Box) -> NDArray[np.float32] | None:
+        """Probability (h, w) that the pixels of a box are cells, as a model saw them last; None if none did so far."""
+        return None
+
     # -- labels ----------------------------------------------------------------------------------------------------
 
     def displayed(self, image_id: str, box: Box | None = None) -> NDArray[np.uint8]:

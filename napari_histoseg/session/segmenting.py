@@ -85,6 +85,7 @@ class Segmenter:
         self._generation = 0
         self._queue: deque[SegmentTask] = deque()
         self._run: _Run | None = None
+        self._foregrounds: dict[str, NDArray[np.uint8]] = {}
 
     @property
     def is_running(self) -> bool:
@@ -101,6 +102,16 @@ class Segmenter:
         self._queue.clear()
         if self._run is not None:
             self._finish("cancelled", "Stopped; what was done stays.")
+
+    def foreground(self, image_id: str, box: Box) -> NDArray[np.float32] | None:
+        """See `Review.foreground`."""
+        found = self._foregrounds.get(image_id)
+        return None if found is None else np.asarray(found[box.slices] / 255, np.float32)
+
+    def clear(self) -> None:
+        """Stop, and forget what was seen in the images."""
+        self.cancel()
+        self._foregrounds.clear()
 
     def _next(self) -> None:
         if not self._queue:
@@ -170,6 +181,7 @@ class Segmenter:
         if run is None:
             return
         if isinstance(result, ModelCells):
+            self._foregrounds[run.task.image_id] = result.foreground
             edit = _kept(run.task, result)
             if edit is not None:
                 self._on_cells(edit)

@@ -35,6 +35,9 @@ from napari_histoseg.session.status import JobKind, Runner
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_histoseg.core.revision import Revision
     from napari_histoseg.inference.cell_finding import Outline
     from napari_histoseg.inference.estimate import Estimate
@@ -112,7 +115,11 @@ class Session(ModelChoice):
     def _before_closing(self) -> None:
         for runner in self._runners.values():
             runner.cancel()
+        self._segmenter.clear()
         self.scores.clear()
+
+    def foreground(self, image_id: str, box: Box) -> NDArray[np.float32] | None:
+        return self._segmenter.foreground(image_id, box)
 
     def estimate(self, image_id: str) -> Estimate | None:
         """Time and memory that running the active model on the whole image will take on this machine.

@@ -33,6 +33,8 @@ def stroke(
 ) -> Edit | None:
     """Draw a new cell, or mend one near the stroke; its edge snaps to that of the stain below it.
 
+    Where a model has looked for cells, what it saw counts as well.
+
     Parameters
     ----------
     review : Review
@@ -67,8 +69,11 @@ def stroke(
     own = cells.instances[window.slices] == cell_id
     if takes_away:
         return review.cells.reshape(image_id, cell_id, window, own & ~mask)
-    stain = haematoxylin(review.image_ref(image_id).read(0, window))
-    found = snapped(stain, own | mask if cell_id else mask, mpp)
+    evidence = haematoxylin(review.image_ref(image_id).read(0, window))
+    foreground = review.foreground(image_id, window)
+    if foreground is not None:
+        evidence += foreground
+    found = snapped(evidence, own | mask if cell_id else mask, mpp)
     if cell_id:
         return review.cells.reshape(image_id, cell_id, window, np.where(near(mask, mpp), found, own))
     return review.cells.draw(image_id, window, found, class_id)
