@@ -4,8 +4,8 @@
 
 Strokes are made from the true outline with a seed: too small or too large by 1 to 2 µm, off by 1 to 2 µm, or wobbly
 (an outline that wanders by about 1 µm, off by up to 1 µm to each side). What they snap to is the stain, or the stain
-plus the probability that the shipped network for nuclei gives. The stroke knows of no other cell. Constants of the brush were
-chosen on these same 13 images.
+plus the probability that the shipped network for nuclei gives. The stroke knows of no other cell. Constants of the
+brush were chosen on these same 13 images.
 """
 
 from __future__ import annotations
