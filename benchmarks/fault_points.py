@@ -1,12 +1,12 @@
 """Kill a working process at each of its writes, one after the other, and see what is left of its project.
 
-    python -m benchmarks.fault_points [--every 1] [--scenarios work,begin,migrate,points] [--folder DIR]
+    python -m benchmarks.fault_points [--every 1] [--scenarios work,begin,migrate,points,compact] [--folder DIR]
 
 Where kill9.py kills at random moments, this kills before every single call that changes a file (write, fsync, rename,
 unlink, ...; those of SQLite, too), and in the middle of every write. A library in C, built with ``cc`` and put in
 front of the C library (Linux), counts the calls. After each kill the project must open without repairs, hold every act
-that was reported as done and at most the one in flight, and take back and do again all of its history bit for bit.
-Prints one JSON object and exits with 1 when anything was lost.
+that was reported as done and at most the one in flight, and take back and do again all of its history bit for bit, as
+far as that was not compacted. Prints one JSON object and exits with 1 when anything was lost.
 """
 
 from __future__ import annotations
@@ -85,13 +85,13 @@ def acts_on_points(project: Project, image_id: str, number: int) -> Iterator[Non
     new, box = cells.next_id, Box(40 * number, 60, 40 * number + 9, 69)
     after = np.full(box.shape, new)
     y, x = box.y0 + 4.0, box.x0 + 4.25
-    placing = {"tool": "point", "origin": Origin.POINT, "verified": None}
-    project.edit_cells(image_id, box, after, classes={new: 2}, points={new: (y, x)}, **placing)
+    place = partial(project.edit_cells, image_id, box, after, tool="point", origin=Origin.POINT, verified=None)
+    place(classes={new: 2}, points={new: (y, x)})
     yield
     project._labels.write(0.0)
-    project.edit_cells(image_id, box, after, points={new: (y + 1, x)}, **placing)
+    place(points={new: (y + 1, x)})
     yield
-    project.edit_cells(image_id, box, after, points={new: None}, **placing)
+    place(points={new: None})
     yield
     project.undo(image_id)
     yield
@@ -135,7 +135,9 @@ def prepare_migrate(path: Path) -> None:
         image_id = project.add_image(image_from_array(np.zeros(SHAPE, np.uint8), name="tissue", mpp=0.5)).id
         stroke = np.full((20, 30), 2, np.uint8)
         project.record(image_id, tool="paint", box=Box(0, 0, 20, 30), after=stroke)
-        project._journal._db.executescript("ALTER TABLE edits DROP COLUMN cells; PRAGMA user_version = 1;")
+        project._journal._db.executescript(
+            "ALTER TABLE edits DROP COLUMN cells; DROP TABLE bases; PRAGMA user_version = 1;"
+        )
     shutil.rmtree(path / "checkpoints")
 
 
@@ -151,7 +153,7 @@ def prepare_points(path: Path) -> None:
     """A project as the version before points was: the table of the checkpoint has none."""
     prepare_work(path)
     with Project.open(path) as project:
-        project._journal._db.execute("PRAGMA user_version = 2")
+        project._journal._db.executescript("DROP TABLE bases; PRAGMA user_version = 2;")
     for note in (path / "checkpoints").glob("*.cells.json"):
         kept = json.loads(note.read_text())
         del kept["points"]
@@ -161,6 +163,21 @@ def prepare_points(path: Path) -> None:
 def do_points(path: Path) -> Iterator[None]:
     with Project.open(path) as project:
         yield from acts_on_points(project, project.images[0].id, 0)
+
+
+def prepare_compact(path: Path) -> None:
+    prepare_work(path)
+    with Project.open(path) as project:
+        for _ in acts_on_points(project, project.images[0].id, 0):
+            pass
+
+
+def do_compact(path: Path) -> Iterator[None]:
+    with Project.open(path) as project:
+        image_id = project.images[0].id
+        project.compact(0)
+        yield from acts_on_points(project, image_id, 1)
+        project.compact(0)
 
 
 @dataclass(frozen=True)
@@ -176,6 +193,7 @@ SCENARIOS = {
     "begin": Scenario(prepare_nothing, do_begin),
     "migrate": Scenario(prepare_migrate, do_migrate),
     "points": Scenario(prepare_points, do_points),
+    "compact": Scenario(prepare_compact, do_compact),
 }
 
 
@@ -196,7 +214,7 @@ def expected_states(scenario: Scenario, path: Path) -> list[str]:
 
     def look() -> None:
         with Project.open(path, read_only=True) as project:
-            states[len(project.edits())] = digest(project)
+            states[rows_in(project)] = digest(project)
 
     if path.exists():
         look()
@@ -210,7 +228,7 @@ def check(path: Path, promised: int, states: list[str], first: int) -> list[str]
     if not path.exists():
         return [] if promised == first == 0 else ["the project is gone"]
     with Project.open(path) as project:
-        rows, notes, state = len(project.edits()), project.notes, digest(project)
+        rows, notes, state = rows_in(project), project.notes, digest(project)
         wrong = [f"repairs were needed: {notes}"] if notes else []
         if not promised <= rows <= promised + 1:
             wrong.append(f"{promised} rows were promised, {rows} are there")
@@ -218,16 +236,30 @@ def check(path: Path, promised: int, states: list[str], first: int) -> list[str]
             wrong.append(f"the state after {rows} rows is another")
         if project.images:
             image_id = project.images[0].id
-            redone = sum(1 for _ in iter(lambda: project.redo(image_id), None))
+            redone = stepped(partial(project.can_redo, image_id), partial(project.redo, image_id))
             end = digest(project)
-            undone = sum(1 for _ in iter(lambda: project.undo(image_id), None))
-            if undone < redone or project.cells(image_id).instances.any() or project.planes(image_id).state.any():
+            undone = stepped(partial(project.can_undo, image_id), partial(project.undo, image_id))
+            is_empty = not project.cells(image_id).instances.any() and not project.planes(image_id).state.any()
+            if undone < redone or not (is_empty or project.is_compacted(1)):
                 wrong.append("undoing everything does not lead to the start")
             for _ in range(undone):
                 project.redo(image_id)
             if digest(project) != end:
                 wrong.append("redoing everything does not lead to the end")
     return wrong
+
+
+def rows_in(project: Project) -> int:
+    return len(project.history()[0])
+
+
+def stepped(is_possible: Callable[[], bool], step: Callable[[], object]) -> int:
+    """How often a step could be made."""
+    count = 0
+    while is_possible():
+        step()
+        count += 1
+    return count
 
 
 def forked(work: Callable[[int], None]) -> tuple[int, bytes]:
@@ -299,7 +331,7 @@ def rows_of(path: Path) -> int:
     if not path.exists():
         return 0
     with Project.open(path, read_only=True) as project:
-        return len(project.edits())
+        return rows_in(project)
 
 
 def tell(work: Callable[[], object], pipe: int) -> None:
