@@ -15,7 +15,7 @@ from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import NO_CELL, CellPatch
 from napari_histoseg.core.cell_plane import Cells
 from napari_histoseg.core.cell_runs import CellRuns
-from napari_histoseg.core.edit import Patch
+from napari_histoseg.core.edit import Patch, Record
 from napari_histoseg.core.entry import ImageEntry
 from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.core.journal import DamagedEditError, Journal
@@ -74,6 +74,16 @@ class Compacting(ABC):
         if days is not None and not days >= 0:
             raise InputError(f"{days} is no number of days; give 0 or more.")
         self._journal.put_setting(_KEEP, days)
+
+    def is_compacted(self, seq: int) -> bool:
+        """Whether the pixels of an edit were dropped, so that it can be neither taken back nor done again."""
+        return self._journal.is_compacted(seq)
+
+    def compacted(self, image_id: str, *, after: int = 0) -> tuple[Record, ...]:
+        """The edits of an image from number ``after`` (exclusive) on whose pixels were dropped."""
+        until = self._journal.compacted_until()
+        seqs = [seq for seq in self._journal.seqs(image_id, after=after) if seq <= until]
+        return tuple(self._journal.record(seq) for seq in seqs if self.is_compacted(seq))
 
     def compact(self, keep_days: float, *, now: float | None = None) -> Compacted:
         """Drop the pixels of edits that are older than ``keep_days`` days.

@@ -242,10 +242,6 @@ class Project(Compacting, SchemaEditing, CellEditing):
         undone = self._stack(image_id)[1]
         return bool(undone) and not self.is_compacted(undone[-1])
 
-    def is_compacted(self, seq: int) -> bool:
-        """Whether the pixels of an edit were dropped, so that it can be neither taken back nor done again."""
-        return self._journal.is_compacted(seq)
-
     def edit(self, seq: int) -> Edit:
         """The row of the journal of that number with its pixels; ``DamagedEditError`` when it cannot be read."""
         return self._journal.edit(seq)

@@ -175,6 +175,8 @@ def _training_image(
         return TrainingImage(ref, labels, state)
     learned = state > 0
     changed = np.zeros(0, np.int64)
+    for record in project.compacted(image_id, after=learned_until):
+        learned[record.box.slices] = False
     for edit in project.edits(image_id, after=learned_until):
         if isinstance(edit.patch, Patch):
             learned[edit.box.slices] &= ~edit.patch.mask

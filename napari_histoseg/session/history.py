@@ -112,7 +112,7 @@ class History:
         Raises
         ------
         InputError
-            When the act is a note, or was replaced by later work.
+            When the act is a note, was replaced by later work, or undo does not reach back that far.
         ProjectError
             When the project is read-only or the disk is full; the steps done so far hold.
         """
@@ -121,12 +121,16 @@ class History:
             raise InputError("This line changed no image by itself; choose one that did.")
         done, undone = project.stacks(record.image_id)
         if record.seq in done:
-            count, step = len(done) - 1 - done.index(record.seq), self._review.undo
+            ways, step = done[done.index(record.seq) + 1 :], self._review.undo
         elif record.seq in undone:
-            count, step = len(undone) - undone.index(record.seq), self._review.redo
+            ways, step = undone[undone.index(record.seq) :], self._review.redo
         else:
             raise InputError("This act was taken back and other work followed, so it cannot be done again.")
-        for left in range(count - 1, -1, -1):
+        if any(project.is_compacted(seq) for seq in ways):
+            raise InputError(
+                "Undo does not reach back that far: older edits lost their pixels to keep the folder small."
+            )
+        for left in range(len(ways) - 1, -1, -1):
             if step(record.image_id) is None:
                 return
             yield left

@@ -14,6 +14,7 @@ from napari_histoseg.core.errors import HistosegError
 from napari_histoseg.session.history import Act, History
 from napari_histoseg.session.history_files import write_history
 from napari_histoseg.widgets.parts.history_table import HistoryModel, history_view
+from napari_histoseg.widgets.parts.keep_row import KeepRow
 from napari_histoseg.widgets.parts.panel import Panel, text_label
 from napari_histoseg.widgets.parts.times import duration
 
@@ -49,6 +50,9 @@ class HistoryPanel(Panel):
         self.column.addWidget(self._table, 1)
         self.column.addWidget(self._effort)
         self.column.addLayout(self._buttons())
+        self._keep = KeepRow(session, view)
+        self._keep.compacted.connect(self._reload)
+        self.column.addWidget(self._keep)
         self._counting = _timer(self, _EFFORT_EVERY_MS, self._show_effort, is_single=True)
         self._going = _timer(self, 0, self._go_on)
         self.listen(session.edited, self._on_edited)
@@ -144,6 +148,7 @@ class HistoryPanel(Panel):
         self._is_stale = not self.isVisible()
         if self._is_stale:
             return
+        self._keep.refresh()
         self._history.reload()
         project, image_id = self._session.project, self._image_id()
         names = {} if project is None or image_id is not None else {entry.id: entry.name for entry in project.images}

@@ -134,6 +134,7 @@ def test_undo_stops_with_a_sentence(tmp_path: Path) -> None:
     assert [record.seq for record in project.history()[0]] == [1, 2, 3, 4, 5, 6], "who did what and when is all there"
     assert project.redo(image_id) and project.redo(image_id)
     assert project.is_compacted(1) and not project.is_compacted(3)
+    assert [record.seq for record in project.compacted(image_id)] == [1, 2] and not project.compacted(image_id, after=2)
     project.close()
 
 

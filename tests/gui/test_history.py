@@ -96,3 +96,23 @@ def test_ten_thousand_lines(worked: Any, qtbot: Any) -> None:
     started = time.perf_counter()
     panel._table.grab()
     assert time.perf_counter() - started < 0.5
+
+
+def test_less_is_kept_when_the_person_says_so(worked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qtpy.QtWidgets import QMessageBox
+
+    panel, session = worked.panel_shown, worked.session
+    image_id = worked.bridge.images.current
+    shown = session.displayed(image_id)
+    keep = panel._keep
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.No)
+    keep._on_chosen(3)
+    assert keep._choice.currentIndex() == 0 and session.project.keep_days is None
+    keep.keep(0.0)
+    assert "0 days" in keep._choice.currentText() and len(column(panel, 0)) == 6
+    assert (session.displayed(image_id) == shown).all()
+    panel._table.selectRow(3)
+    panel.go_back_to(panel._model.act(3))
+    panel._go_on()
+    assert panel._steps is None and session.project.edit_count(image_id) == 6
+    assert not session.project.can_undo(image_id)
