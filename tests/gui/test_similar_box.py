@@ -9,7 +9,7 @@ import pytest
 from cell_pictures import disks
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QLabel, QPushButton, QSlider, QSpinBox
+from qtpy.QtWidgets import QLabel, QPushButton, QSlider, QSpinBox, QToolButton
 
 from napari_histoseg.core.cell_patch import Origin
 from napari_histoseg.viewer.cell_codes import PROPOSED
@@ -160,3 +160,18 @@ def test_too_many_chosen_cells_are_refused_with_the_reason(celled: Any, box: Any
     assert button(box, "Find similar").isEnabled()
     box.refresh("open an image first.")
     assert not button(box, "Find similar").isEnabled()
+
+
+def test_in_the_panel_the_buttons_scroll_into_view(celled: Any, qtbot: Any) -> None:
+    celled.open_panels("Cells")
+    panel = celled.viewer.window.dock_widgets["Cells (napari-histoseg)"]
+    qtbot.waitUntil(lambda: not panel.visibleRegion().isEmpty(), timeout=5_000)
+    next(b for b in panel.findChildren(QToolButton, "fold") if b.text() == "Similar cells").click()
+    celled.bridge.cells.select(DARK[:2].tolist())
+    box = panel.findChild(SimilarBox)
+    QTest.mouseClick(button(box, "Find similar"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: box.is_showing, timeout=10_000)
+    qtbot.waitUntil(lambda: not button(box, "Apply").visibleRegion().isEmpty(), timeout=2_000)
+    assert box._class.itemText(0) != "background"
+    celled.session.close_project()
+    assert not box.is_showing

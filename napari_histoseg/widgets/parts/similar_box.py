@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QKeyEvent
@@ -10,6 +12,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QSlider,
     QSpinBox,
@@ -33,6 +36,7 @@ _HOW = (
 _FIND = "Compare all cells with those chosen by size, shape, stain and texture"
 _STEPS = 200
 _AFTER_MS = 40
+_BACKGROUND = 0
 _LIKE = 0.5
 _MOST_AT_FIRST = 500
 
@@ -66,11 +70,16 @@ class SimilarBox(QWidget):
         column.addLayout(form)
         for widget in (self._find, self._progress, self._found):
             column.addWidget(widget)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_AFTER_MS)
-        self._timer.timeout.connect(self._show)
+        self._timer = self._built_timer(_AFTER_MS, self._show)
+        self._laid_out = self._built_timer(0, self._scroll_into_view)
         self._found.hide()
+
+    def _built_timer(self, after_ms: int, act: Callable[[], None]) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(after_ms)
+        timer.timeout.connect(act)
+        return timer
 
     def _built_found(self) -> QWidget:
         found = QWidget()
@@ -156,6 +165,7 @@ class SimilarBox(QWidget):
         self._set_count(min(int((similarities >= _LIKE).sum()), _MOST_AT_FIRST), len(ids))
         self._show()
         self._slider.setFocus()
+        self._laid_out.start()
 
     @property
     def is_showing(self) -> bool:
@@ -208,7 +218,7 @@ class SimilarBox(QWidget):
         self._class.clear()
         if project is None or image_id is None:
             return
-        for label in project.schema.classes:
+        for label in (c for c in project.schema.classes if c.id != _BACKGROUND):
             self._class.addItem(swatch(label.color), label.name, label.id)
         cells = self._session.cells.of(image_id)
         held = cells.class_of([k for k in self._selection if k in cells])
@@ -228,6 +238,14 @@ class SimilarBox(QWidget):
         self._slider.blockSignals(True)
         self._slider.setValue(round(_STEPS * (count / max(1, self._number.maximum())) ** 0.5))
         self._slider.blockSignals(False)
+
+    def _scroll_into_view(self) -> None:
+        """Make the panel around scroll until the last button is seen."""
+        around = self.parentWidget()
+        while around is not None and not isinstance(around, QScrollArea):
+            around = around.parentWidget()
+        if around is not None:
+            around.ensureWidgetVisible(self._found)
 
     def _show_soon(self) -> None:
         if self.is_showing:
