@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QShortcut
 
@@ -88,6 +88,10 @@ class CellsPanel(Panel):
         keys.setToolTip("All keys for cells (key ?)")
         keys.clicked.connect(lambda _=False: self.show_help())
         QShortcut(QKeySequence("?"), self).activated.connect(self.show_help)
+        for pressed, act in (("Ctrl+Z", self._view.undo), ("Ctrl+Shift+Z", self._view.redo)):
+            shortcut = QShortcut(QKeySequence(pressed), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(act)
         row.addWidget(history)
         row.addStretch(1)
         row.addWidget(keys)

@@ -62,18 +62,20 @@ class CellList(QWidget):
         self._progress.show_status(status)
 
     def _on_key(self, name: str) -> bool:
-        """A class letter or Delete on rows."""
+        """A class letter, A (it is right) or Delete on rows."""
         image_id, schema, ids = self._view.images.current, self._view.appearance.schema, self._table.ids
         if image_id is None or schema is None or not ids:
             return False
         class_id = next((c.id for c in schema.classes if c.key == name), None)
-        if name != "delete" and class_id is None:
+        cells = self._session.cells
+        acts = {"delete": cells.delete, "a": cells.verify}
+        if class_id is None and name not in acts:
             return False
         with telling(self._view):
             if class_id is None:
-                self._session.cells.delete(image_id, ids)
+                acts[name](image_id, ids)
             else:
-                self._session.cells.set_class(image_id, ids, class_id)
+                cells.set_class(image_id, ids, class_id)
         return True
 
     def _on_measure_clicked(self) -> None:

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QListWidget, QListWidgetItem, QP
 
 from napari_histoseg.session import Session
 from napari_histoseg.widgets.parts.list_keys import ListKeys
-from napari_histoseg.widgets.parts.panel import telling
+from napari_histoseg.widgets.parts.panel import telling, text_label
 from napari_histoseg.widgets.parts.reasons import allow
 from napari_histoseg.widgets.parts.view import View
 
@@ -37,6 +37,7 @@ class DoubtList(QWidget):
         self._shown: tuple[Doubt, ...] = ()
         self._passed: set[tuple[str, float, float]] = set()
         self._searched: str | None = None
+        self._is_asked = False
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
@@ -54,7 +55,9 @@ class DoubtList(QWidget):
         self._list.currentRowChanged.connect(lambda _: self._go())
         self._list.itemClicked.connect(lambda _: self._go())
         self._keys = ListKeys(self._list, self._on_key)
+        self._told = text_label()
         column.addWidget(self._list)
+        column.addWidget(self._told)
 
     @property
     def count(self) -> int:
@@ -75,11 +78,19 @@ class DoubtList(QWidget):
         nothing = "Nothing doubtful." if self._searched == self._view.images.current is not None else ""
         self._title.setText(f"{len(shown)} doubtful" if shown else nothing)
         self._list.setVisible(bool(shown))
+        self._tell()
         allow(self._look, _LOOK, reason)
 
     def show_found(self, image_id: str) -> None:
-        """Doubtful cells were looked for."""
+        """Doubtful cells were looked for; who asked for it here goes on with the keyboard."""
         self._searched = image_id
+        is_wanted, self._is_asked = self._is_asked, False
+        if image_id != self._view.images.current:
+            return
+        self.refresh("")
+        if is_wanted and self._shown:
+            self._list.setFocus()
+            self._list.setCurrentRow(0)
 
     def _left(self) -> tuple[Doubt, ...]:
         """Doubts about cells that are still there and that nobody has vouched for."""
@@ -88,11 +99,10 @@ class DoubtList(QWidget):
             return ()
         cells, doubts = self._session.cells.of(image_id), self._session.points.doubts(image_id)
         left = [d for d in doubts if d.cell_id in cells or d.cell_id == 0]
+        left = [d for d in left if self._key(image_id, d) not in self._passed]
         ids = [d.cell_id for d in left if d.cell_id]
         verified = dict(zip(ids, cells.is_verified(ids).tolist() if ids else (), strict=True))
-        return tuple(
-            d for d in left if not verified.get(d.cell_id, False) and self._key(image_id, d) not in self._passed
-        )
+        return tuple(d for d in left if not verified.get(d.cell_id, False))
 
     @staticmethod
     def _key(image_id: str, doubt: Doubt) -> tuple[str, float, float]:
@@ -114,11 +124,19 @@ class DoubtList(QWidget):
         if not 0 <= row < len(self._shown):
             return
         doubt, cells = self._shown[row], self._view.cells
+        self._tell()
         if doubt.cell_id:
             cells.jump_to(doubt.cell_id)
         else:
             cells.jump_to_place(doubt.y, doubt.x)
             cells.select(())
+
+    def _tell(self) -> None:
+        """The whole sentence of the current doubt, which the list may have cut."""
+        row = self._list.currentRow()
+        self._told.setVisible(0 <= row < len(self._shown))
+        if self._told.isVisibleTo(self):
+            self._told.setText(f"{self._shown[row].sentence} <i>Enter: it is right. A class letter: it is that.</i>")
 
     def _on_key(self, name: str) -> bool:
         """Judge the doubt in the current row; the next one moves up and is gone to."""
@@ -131,7 +149,8 @@ class DoubtList(QWidget):
             return False
         with telling(self._view):
             self._judge(image_id, doubt, name, class_id)
-            self._passed.add(self._key(image_id, doubt))
+            if not doubt.cell_id:
+                self._passed.add(self._key(image_id, doubt))
         self.refresh("")
         self._go()
         return True
@@ -151,7 +170,7 @@ class DoubtList(QWidget):
         image_id = self._view.images.current
         if image_id is None:
             return
-        self._passed.clear()
         with telling(self._view):
             self._session.points.refresh_doubts(image_id)
+            self._is_asked = True
             self._title.setText("Looking…")
