@@ -14,6 +14,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,7 @@ def whole_maps(
             ("redo_class_before", project.redo),
             ("redo_after_another", project.redo),
         ):
-            rounds.setdefault(name, []).append(took(lambda step=step: step(image_id)))
+            rounds.setdefault(name, []).append(took(partial(step, image_id)))
     medians = {
         name: {kind: round(float(np.median([one[kind] for one in times])), 1) for kind in times[0]}
         for name, times in rounds.items()
