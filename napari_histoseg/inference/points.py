@@ -192,6 +192,8 @@ def solve_box(
     """
     window = box.pad(rules.margin_px(ground.mpp)).clip(ground.shape)
     near = points.inside(window).in_order()
+    if not len(near):
+        return np.zeros(box.shape, np.int32)
     taken = np.zeros(window.shape, bool) if is_taken is None else is_taken(window)
     zones = Zones.of(*near.pixels(window), window.shape, rules.reach_um / ground.mpp)
     if rules.mode == "marker":

@@ -11,7 +11,7 @@ from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import NO_POINT, Origin
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.session.grounds import Grounds
-from napari_histoseg.session.point_growth import Growth, regrown
+from napari_histoseg.session.point_growth import Growth, places, regrown
 
 if TYPE_CHECKING:
     from napari_histoseg.core.cell_plane import Cells
@@ -134,8 +134,8 @@ class PointEditing:
         if not gone.size:
             return None
         rows = cells.rows(gone)
-        marked = zip(rows["point_y"].tolist(), rows["point_x"].tolist(), strict=True)
-        changed = [_pixel(y, x) for y, x in marked if y != NO_POINT]
+        marked = rows[rows["point_y"] != NO_POINT]
+        changed = places(marked["point_y"], marked["point_x"])
         growth = Growth.of(cells, keeps_found=True).without(gone.tolist())
         return self._regrow(image_id, growth, gone.tolist(), changed, "remove points", {}, {})
 
@@ -150,8 +150,8 @@ class PointEditing:
         points: dict[int, tuple[float, float]],
     ) -> Edit | None:
         cells = self._cells(image_id)
-        shaped = [k for k in gone if cells.origin_of([k])[0] != Origin.POINT]
-        changed = changed + [Box(*corners) for corners in cells.boxes(shaped).tolist()] if shaped else changed
+        shaped = np.array(gone, np.int64)[cells.origin_of(gone) != Origin.POINT] if gone else gone
+        changed = [*changed, *(Box(*corners) for corners in cells.boxes(shaped).tolist())]
         box, after = regrown(cells, growth, gone, changed, ground=self._grounds.of(image_id), rules=self.rules)
         return self._commit(image_id, box, after, tool, classes, points)
 

@@ -149,6 +149,17 @@ def grown_whole(
     return instances
 
 
+def places(y: NDArray[np.floating], x: NDArray[np.floating]) -> list[Box]:
+    """Boxes around points: the pixel of each, or of many points the tiles in which they lie."""
+    rows, columns = np.rint(y).astype(np.int64), np.rint(x).astype(np.int64)
+    if len(rows) <= _MOST_APART:
+        size = 1
+    else:
+        size = _GRID_PX
+        rows, columns = np.unique(np.stack([rows // size, columns // size]), axis=1) * size
+    return [Box(top, left, top + size, left + size) for top, left in zip(rows.tolist(), columns.tolist(), strict=True)]
+
+
 def _grid(boxes: list[Box], shape: tuple[int, int]) -> list[Box]:
     """The tiles of an image that boxes meet, each once."""
     found = {

@@ -15,9 +15,11 @@ from psygnal import Signal
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import Origin
 from napari_histoseg.core.errors import ProjectError
+from napari_histoseg.core.schema import IGNORE
+from napari_histoseg.jobs.job import Progress
 from napari_histoseg.jobs.lane import Priority
 from napari_histoseg.session.one_job import OneJob
-from napari_histoseg.session.point_editing import PointEditing
+from napari_histoseg.session.point_editing import PointEditing, Unlabelled
 from napari_histoseg.session.point_files import read_marks, write_marks
 from napari_histoseg.session.point_growth import Growth, grown_whole
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from napari_histoseg.jobs.lane import JobFactory, Lane, Ticket
     from napari_histoseg.session.review import Review
     from napari_histoseg.session.status import JobStatus
+
+_BACKGROUND = 0
+_TILE_PX = 512
 
 
 class PointWork(PointEditing):
@@ -114,9 +119,8 @@ class PointWork(PointEditing):
         write_marks(Path(path), self.of(image_id), self._review.need_project().schema)
 
     def _start(self, image_id: str, marks: Points | None) -> None:
-        project, cells = self._review.need_project(), self._cells(image_id)
-        if project.read_only:
-            raise ProjectError("The project is open for reading only, so no cells can grow in it.")
+        cells = self._cells(image_id)
+        self._check_writable()
         growth = Growth.of(cells, keeps_found=False)
         if marks is not None:
             growth = growth.with_points(marks, cells.next_id)
@@ -147,6 +151,33 @@ class PointWork(PointEditing):
             verified=None,
         )
         return self._told(edit)
+
+    def to_labels(self, image_id: str) -> None:
+        """Start painting all cells into the labels with background around them, as a job of the kind "points".
+
+        Stained nuclei without a cell get no label when `unlabelled` is "ignore", so that nobody learns from them, and
+        are background otherwise. Returns at once; one edit follows, as a person's. Errors as in `add`.
+        """
+        cells, ground = self._cells(image_id), self._grounds.known(image_id)
+        self._check_writable()
+        changes = self._changes[image_id]
+
+        def take(result: tuple[Ground, NDArray[np.uint8]]) -> str:
+            self._grounds.keep(image_id, result[0])
+            if self._changes[image_id] != changes:
+                raise ProjectError("The cells were changed meanwhile, so nothing was painted; start again.")
+            whole = Box.of_shape(result[1].shape)
+            self._told(self._review.need_project().record(image_id, tool="from cells", box=whole, after=result[1]))
+            return "The cells are in the labels."
+
+        classes = cells.class_lookup.copy()
+        classes[0] = _BACKGROUND
+        job = partial(_paint, ground, self._grounds.finding(image_id), cells.instances.copy(), classes, self.unlabelled)
+        self._job.start(job, image_id, take)
+
+    def _check_writable(self) -> None:
+        if self._review.need_project().read_only:
+            raise ProjectError("The project is open for reading only, so no cells can grow or be painted in it.")
 
     # -- doubts ----------------------------------------------------------------------------------------------------
 
@@ -195,6 +226,25 @@ def _solve(
     found: Any = (yield from finding()) if ground is None else ground
     after = yield from grown_whole(instances, growth, ground=found, rules=rules)
     return found, after
+
+
+def _paint(
+    ground: Ground | None,
+    finding: JobFactory,
+    instances: NDArray[np.uint32],
+    classes: NDArray[np.uint8],
+    unlabelled: Unlabelled,
+) -> Job[tuple[Ground, NDArray[np.uint8]]]:
+    """The ground of an image and the class of each pixel, by that of its cell."""
+    found: Any = (yield from finding()) if ground is None else ground
+    labels = classes[instances]
+    if unlabelled == "ignore":
+        tiles = list(Box.of_shape(labels.shape).tiles(_TILE_PX))
+        for done, box in enumerate(tiles):
+            for _ in found.outlining(box):
+                yield Progress(done, len(tiles), "Outlining nuclei.")
+            labels[box.slices][(instances[box.slices] == 0) & (found.nuclei(box).labels > 0)] = IGNORE
+    return found, labels
 
 
 def _look(ground: Ground | None, finding: JobFactory, cells: tuple[Any, ...]) -> Job[tuple[Ground, tuple[Doubt, ...]]]:

@@ -372,6 +372,27 @@ def test_more_points_than_fit_are_each_a_cell_or_told(bench: Bench, tmp_path: Pa
     assert len(bench.cells) == len(bench.points.of(bench.image_id))
 
 
+def test_cells_become_labels_and_unmarked_nuclei_by_the_setting(full: Bench) -> None:
+    marked = full.points.of(full.image_id)
+    y, x = full.cells.centroids([marked.ids[0]])[0].round().astype(int)
+    full.points.remove(
+        full.image_id, [k for k in marked.ids if np.hypot(*(full.cells.centroids([k])[0] - (y, x))) < 30]
+    )
+    full.session.cells.set_class(full.image_id, full.points.of(full.image_id).ids[:1], IGNORE)
+    cells, classes = full.cells.instances.copy(), full.cells.class_lookup.copy()
+    full.points.to_labels(full.image_id)
+    wait(full.session)
+    labels = full.session.displayed(full.image_id)
+    np.testing.assert_array_equal(labels[cells > 0], classes[cells[cells > 0]])
+    assert labels[y, x] == IGNORE and 0.5 < (labels[cells == 0] == 0).mean() < 1
+    full.points.unlabelled = "background"
+    full.points.to_labels(full.image_id)
+    wait(full.session)
+    assert (full.session.displayed(full.image_id)[cells == 0] == 0).all()
+    full.session.undo(full.image_id)
+    np.testing.assert_array_equal(full.session.displayed(full.image_id), labels)
+
+
 def test_a_project_for_reading_only_starts_nothing(full: Bench) -> None:
     project = full.session.project
     assert project is not None
