@@ -146,6 +146,8 @@ class CellTools:
             if shown is not None:
                 self._viewer.layers.selection.active = shown.layer
         self._gestures.take_up()
+        if mode == "snap":
+            self._tools.choose_cell_class(self._appearance.schema)
         if mode not in _CHOOSING:
             self.select(())
         self.changed.emit()

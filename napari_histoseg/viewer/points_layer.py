@@ -102,7 +102,7 @@ class PointsLayer:
             self.layer.canvas_size_limits = _LIMITS_PX
             self._listen(self.layer)
         self.refresh()
-        self._choose_class()
+        self._tools.choose_cell_class(self._appearance.schema)
         self._viewer.layers.selection.active = self.layer
         self.layer.mode = "add"
 
@@ -270,13 +270,6 @@ class PointsLayer:
             layer.mouse_move_callbacks.remove(self._on_pointer_moved)
 
     # -- small helpers ---------------------------------------------------------------------------------------------
-
-    def _choose_class(self) -> None:
-        """Have a class for the next point that is a cell's."""
-        schema, class_id = self._appearance.schema, self._tools.class_id
-        cells = () if schema is None else tuple(c.id for c in schema.classes if c.id != 0)
-        if cells and class_id not in cells:
-            self._tools.choose_class(cells[0])
 
     def _bind_keys(self, layer: Points) -> None:
         schema = self._appearance.schema

@@ -117,9 +117,9 @@ class Tools:
             self._layer.brush_size = self.brush_size
 
     def set_class(self, class_id: int) -> None:
-        """Choose the class to paint; from the eraser or from moving the hand goes to the brush, not from points."""
+        """Choose the class to paint; from the eraser or from moving the hand goes to the brush, not from cells."""
         self.choose_class(class_id)
-        if self.tool in ("eraser", "pick", "move") and not self._places_points():
+        if self.tool in ("eraser", "pick", "move") and not self._works_on_cells():
             self.set_tool("brush")
 
     def choose_class(self, class_id: int) -> None:
@@ -129,9 +129,15 @@ class Tools:
             self._layer.selected_label = class_id
         self.changed.emit()
 
-    def _places_points(self) -> bool:
+    def choose_cell_class(self, schema: LabelSchema | None) -> None:
+        """Have a class for new cells: the first that is not the background, unless one of those is chosen."""
+        cells = () if schema is None else tuple(c.id for c in schema.classes if c.id != 0)
+        if cells and self.class_id not in cells:
+            self.choose_class(cells[0])
+
+    def _works_on_cells(self) -> bool:
         active = self._viewer.layers.selection.active
-        return active is not None and active.metadata.get(METADATA, {}).get("shows") == "points"
+        return active is not None and active.metadata.get(METADATA, {}).get("shows") in ("points", "cells")
 
     def _on_layer_changed(self) -> None:
         layer, schema = self._layer, self._schema

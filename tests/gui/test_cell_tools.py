@@ -301,7 +301,9 @@ def test_a_stroke_that_cuts_nothing_says_so_and_changes_nothing(celled: Any, han
 def test_the_smart_brush_draws_a_cell_and_a_stroke_inside_one_mends_it(celled: Any, hand: Any) -> None:
     celled.bridge.tools.choose_class(2)
     hand.key("S", shift=True)
-    layer_of(celled).brush_size = 12
+    layer_of(celled).brush_size = 11
+    hand.key("BracketRight")
+    assert layer_of(celled).brush_size > 11
     new = cells_of(celled).next_id
     hand.stroke((220, 200), (220, 210), (220, 220))
     assert cells_of(celled).class_of([new])[0] == 2
@@ -311,6 +313,20 @@ def test_the_smart_brush_draws_a_cell_and_a_stroke_inside_one_mends_it(celled: A
     hand.stroke((60, 60), (50, 60), (40, 60), control=True)
     assert int(cells_of(celled).areas_px([A])[0]) < before
     assert_layer_shows_the_project(celled)
+
+
+def test_new_cells_have_a_class_even_before_one_was_chosen_and_the_legend_chooses_another(
+    celled: Any, hand: Any
+) -> None:
+    hand.key("S", shift=True)
+    assert celled.bridge.tools.class_id == 1
+    celled.bridge.show_labels()
+    celled.viewer.layers.selection.active = layer_of(celled)
+    celled.bridge.tools.set_class(2)
+    assert celled.viewer.layers.selection.active is layer_of(celled)
+    new = cells_of(celled).next_id
+    hand.stroke((220, 200), (220, 210), (220, 220))
+    assert cells_of(celled).class_of([new])[0] == 2
 
 
 def test_keys_grow_and_shrink_and_fill_holes_by_the_pixel(celled: Any, hand: Any) -> None:
