@@ -173,5 +173,16 @@ def test_in_the_panel_the_buttons_scroll_into_view(celled: Any, qtbot: Any) -> N
     qtbot.waitUntil(lambda: box.is_showing, timeout=10_000)
     qtbot.waitUntil(lambda: not button(box, "Apply").visibleRegion().isEmpty(), timeout=2_000)
     assert box._class.itemText(0) != "background"
+
+    celled.bridge.cells.select([int(IDS[0])])
+    assert box.is_showing and box._class.currentData() == PALE_CLASS
+    QTest.mouseClick(button(box, "Find similar"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: box.is_showing, timeout=10_000)
+    assert celled.session.similar.chosen(celled.bridge.images.current).tolist() == [IDS[0]]
+    box.findChild(QSpinBox).setValue(3)
+    QTest.keyClick(box.findChild(QSpinBox), Qt.Key.Key_Return)
+    cells = celled.session.cells.of(celled.bridge.images.current)
+    assert not box.is_showing and cells.is_verified(IDS).sum() == 4
+    QTest.mouseClick(button(box, "Find similar"), Qt.MouseButton.LeftButton)
     celled.session.close_project()
     assert not box.is_showing

@@ -50,7 +50,7 @@ class SimilarBox(QWidget):
         self._view = view
         self._image_id: str | None = None
         self._reason = ""
-        self._selection: tuple[int, ...] = ()
+        self._classed_for: tuple[int, ...] = ()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
@@ -136,10 +136,9 @@ class SimilarBox(QWidget):
             self.drop()
         if self.is_showing:
             self._show_soon()
-        elif self._selection != self._view.cells.selection or not self._class.count():
-            self._selection = self._view.cells.selection
+        elif self._classed_for != self._view.cells.selection or not self._class.count():
             self._fill_classes()
-        count = len(self._selection)
+        count = len(self._view.cells.selection)
         cells = "cell is" if count == 1 else "cells are"
         self._said.setText(_HOW if not count else f"{count} {cells} chosen.")
         missing = reason
@@ -189,7 +188,7 @@ class SimilarBox(QWidget):
         elif image_id is not None:
             self.drop()
             with telling(self._view):
-                self._session.similar.find(image_id, self._selection)
+                self._session.similar.find(image_id, self._view.cells.selection)
         self.refresh(self._reason)
 
     def _on_slider_moved(self, step: int) -> None:
@@ -215,13 +214,14 @@ class SimilarBox(QWidget):
     def _fill_classes(self) -> None:
         """The classes of the project; the one that most of the chosen cells have is taken."""
         project, image_id = self._session.project, self._view.images.current
+        self._classed_for = self._view.cells.selection
         self._class.clear()
         if project is None or image_id is None:
             return
         for label in (c for c in project.schema.classes if c.id != _BACKGROUND):
             self._class.addItem(swatch(label.color), label.name, label.id)
         cells = self._session.cells.of(image_id)
-        held = cells.class_of([k for k in self._selection if k in cells])
+        held = cells.class_of([k for k in self._classed_for if k in cells])
         held = held[held != IGNORE]
         if held.size:
             self._class.setCurrentIndex(self._class.findData(int(np.bincount(held).argmax())))
