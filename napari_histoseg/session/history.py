@@ -72,7 +72,9 @@ class History:
             self._restack(image_id)
 
     def add(self, edit: Edit) -> Act | None:
-        """Take a new edit in; the line it adds, or None when it only changes how others stand."""
+        """Take a new edit in; the line it adds, or None when it only changes how others stand or is known already."""
+        if self._records and edit.seq <= self._records[-1].seq:
+            return None
         self._records.append(Record(**{name: getattr(edit, name) for name in Record.__dataclass_fields__}))
         self._restack(edit.image_id)
         return _act(self._records[-1]) if edit.target is None else None

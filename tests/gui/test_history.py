@@ -13,6 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_histoseg.core.box import Box
+from napari_histoseg.core.schema_steps import RemoveClass
 
 
 @pytest.fixture
@@ -47,13 +48,13 @@ def test_lines_and_the_way_back(worked: Any, qtbot: Any) -> None:
     assert not any(is_grey(panel)) and not panel._back.isEnabled()
     panel._table.selectRow(3)
     QTest.mouseClick(panel._back, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: panel._steps is None)
+    qtbot.waitUntil(lambda: panel._steps is None, timeout=30_000)
     assert is_grey(panel) == [True] * 3 + [False] * 3
     assert session.project.edit_count(image_id) == 3
     assert (session.displayed(image_id, Box(90, 90, 110, 110)) == 255).all()
     panel._table.selectRow(0)
     QTest.mouseClick(panel._back, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: panel._steps is None)
+    qtbot.waitUntil(lambda: panel._steps is None, timeout=30_000)
     assert not any(is_grey(panel))
     session.undo(image_id)
     session.record(image_id, "paint", Box(0, 0, 9, 9), np.full((9, 9), 2, np.uint8))
@@ -67,8 +68,10 @@ def test_double_click_goes_to_the_place(worked: Any, qtbot: Any) -> None:
     viewer.camera.center = (0, 0)
     panel._table.doubleClicked.emit(panel._model.index(0, 0))
     assert viewer.camera.center[-2:] == pytest.approx((160, 160), abs=1)
-    role = Qt.ItemDataRole.DecorationRole
-    qtbot.waitUntil(lambda: panel._model.data(panel._model.index(0, 0), role) is not None)
+    panel._model.data(panel._model.index(0, 0), Qt.ItemDataRole.DecorationRole)
+    seq = panel._model.act(0).record.seq
+    qtbot.waitUntil(lambda: seq in panel._model._pictures, timeout=30_000)
+    assert not panel._model._pictures[seq].toImage().allGray()
 
 
 def test_export_and_all_images(worked: Any, tmp_path: Path) -> None:
@@ -96,6 +99,18 @@ def test_ten_thousand_lines(worked: Any, qtbot: Any) -> None:
     started = time.perf_counter()
     panel._table.grab()
     assert time.perf_counter() - started < 0.5
+
+
+def test_classes_that_go_and_come_back(worked: Any) -> None:
+    panel, session = worked.panel_shown, worked.session
+    session.classes.change([RemoveClass(2, 1)])
+    assert column(panel, 0)[:2] == [
+        "Of a class taken out, 800 px: other tissue",
+        "Class 'epithelium' was put into 'other tissue'",
+    ]
+    assert len(column(panel, 0)) == 8
+    session.undo(worked.bridge.images.current)
+    assert column(panel, 0)[0] == "Class 'epithelium' is back, since labels or cells with it came back"
 
 
 def test_less_is_kept_when_the_person_says_so(worked: Any, monkeypatch: pytest.MonkeyPatch) -> None:

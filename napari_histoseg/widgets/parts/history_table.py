@@ -51,8 +51,10 @@ class HistoryModel(QAbstractTableModel):
         self._acts: list[Act] = []
         self._names: dict[str, str] = {}
         self._words: OrderedDict[int, str] = OrderedDict()
-        self._pictures: OrderedDict[int, QPixmap | None] = OrderedDict()
+        self._pictures: OrderedDict[int, QPixmap] = OrderedDict()
         self._wanted: list[Act] = []
+        self._blank = QPixmap(_SIDE_PX, _SIDE_PX)
+        self._blank.fill(Qt.GlobalColor.transparent)
         self._drawing = QTimer(self)
         self._drawing.setInterval(_PICTURE_EVERY_MS)
         self._drawing.timeout.connect(self._draw_one)
@@ -125,14 +127,14 @@ class HistoryModel(QAbstractTableModel):
         place = "" if act.image_id is None else "Double click: go to the place."
         return "\n".join(part for part in (self._told(act), who, _STANDINGS[standing], place) if part)
 
-    def _picture(self, act: Act) -> QPixmap | None:
-        """The picture when it is drawn already; else it is drawn soon."""
+    def _picture(self, act: Act) -> QPixmap:
+        """The picture when it is drawn already; else it is drawn soon, and its room is kept free."""
         if act.record is None:
-            return None
+            return self._blank
         if act.record.seq not in self._pictures:
             self._wanted.append(act)
             self._drawing.start()
-        return self._pictures.get(act.record.seq)
+        return self._pictures.get(act.record.seq, self._blank)
 
     def _draw_one(self) -> None:
         """The line that came into sight last first: the person may have scrolled on."""
@@ -145,7 +147,7 @@ class HistoryModel(QAbstractTableModel):
         try:
             pixels = thumbnail(self._session, act.record, _SIDE_PX)
         except HistosegError:  # the line stays without a picture; the panels say that the image is gone
-            _keep(self._pictures, act.record.seq, None)
+            _keep(self._pictures, act.record.seq, self._blank)
             return
         _keep(self._pictures, act.record.seq, _square(pixels))
         if act in self._acts:
