@@ -111,6 +111,7 @@ def quality(data: Path, repeats: int) -> bool:
     rng = np.random.default_rng(0)
     right: dict[tuple[int, int], list[tuple[float, float]]] = defaultdict(list)
     images: dict[tuple[int, int], set[int]] = defaultdict(set)
+    offered: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for image, (values, class_ids) in enumerate(classed_cells(data)):
         standard = standardised(values)
         for class_id in np.unique(class_ids):
@@ -122,6 +123,9 @@ def quality(data: Path, repeats: int) -> bool:
                 likeness = similarity(standard, chosen)
                 likeness[chosen] = -1
                 order = np.argsort(-likeness, kind="stable")
+                first = min(max(20, int((likeness >= 0.5).sum())), len(order) - CHOSEN)  # as the window marks
+                hits = float((class_ids[order[:first]] == class_id).sum())
+                offered[int(class_id)].append((hits / first, hits / (len(own) - CHOSEN)))
                 chance = (len(own) - CHOSEN) / (len(class_ids) - CHOSEN)
                 for first in FIRST:
                     if first <= len(own) - CHOSEN:
@@ -136,6 +140,12 @@ def quality(data: Path, repeats: int) -> bool:
         print(
             f"{names[class_id]}, first {first}: {table[:, 0].mean():.2f} ± {table[:, 0].std():.2f} are right, "
             f"by chance {table[:, 1].mean():.2f} (n = {len(table)} choices in {len(images[class_id, first])} images)"
+        )
+    for class_id, shares in sorted(offered.items()):
+        (precision, recall), sd = np.mean(shares, axis=0), np.std(shares, axis=0)
+        print(
+            f"{names[class_id]}, as many as the window marks at first: {precision:.2f} ± {sd[0]:.2f} are right, "
+            f"which are {recall:.2f} ± {sd[1]:.2f} of the class (n = {len(shares)})"
         )
     is_good = bool(min(gains) > 0)
     print(f"every class and number above chance, by {np.mean(gains):.2f} on average: {'ok' if is_good else 'NOT MET'}")

@@ -38,7 +38,7 @@ _STEPS = 200
 _AFTER_MS = 40
 _BACKGROUND = 0
 _LIKE = 0.5
-_MOST_AT_FIRST = 500
+_LEAST_AT_FIRST, _MOST_AT_FIRST = 20, 500
 
 
 class SimilarBox(QWidget):
@@ -161,7 +161,8 @@ class SimilarBox(QWidget):
         self._image_id = image_id
         ids, similarities = self._session.similar.ranked(image_id)
         self._found.show()
-        self._set_count(min(int((similarities >= _LIKE).sum()), _MOST_AT_FIRST), len(ids))
+        alike = int((similarities >= _LIKE).sum())
+        self._set_count(min(max(alike, _LEAST_AT_FIRST), _MOST_AT_FIRST), len(ids))
         self._show()
         self._slider.setFocus()
         self._laid_out.start()
