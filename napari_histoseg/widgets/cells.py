@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QShortcut
@@ -43,6 +45,7 @@ class CellsPanel(Panel):
         self._session = session
         self._sheet: HelpSheet | None = None
         self._is_stale = True
+        self._opened: Fold | None = None
         self._tools = CellToolsBox(view)
         self._points = PointsBox(session, view)
         self._counts = text_label()
@@ -61,21 +64,18 @@ class CellsPanel(Panel):
         self._refresh()
 
     def _build(self) -> None:
-        table = Fold("All cells", "Every cell with class, area, stain and score: sort, choose, class", self._list)
-        table.opened.connect(self._refresh_soon)
-        for widget in (
-            self._tools,
-            self._counts,
-            self._doubts,
-            Fold(
-                "Cells from points", "How points become cells, the run over all points, files of points", self._points
-            ),
-            table,
-            Fold("Similar cells", "Choose a few cells and class all that look alike in one step", self._similar),
-            Fold("Clean up", "Sizes and outlines of many cells, regions to cells and back", self._clean),
-            Fold("Files", "Points as tables, cells and masks of other programs", self._files),
-        ):
+        for widget in (self._tools, self._counts, self._doubts):
             self.column.addWidget(widget)
+        for title, tooltip, body in (
+            ("Cells from points", "How points become cells, and the run over all points", self._points),
+            ("All cells", "Every cell with class, area, stain and score: sort, choose, class", self._list),
+            ("Similar cells", "Choose a few cells and class all that look alike in one step", self._similar),
+            ("Clean up", "Sizes and outlines of many cells, regions to cells and back", self._clean),
+            ("Files", "Points as tables, cells and masks of other programs", self._files),
+        ):
+            fold = Fold(title, tooltip, body)
+            fold.opened.connect(partial(self._on_opened, fold))
+            self.column.addWidget(fold)
         self.column.addLayout(self._foot_row())
         self.column.addStretch(1)
 
@@ -125,6 +125,12 @@ class CellsPanel(Panel):
 
     # -- what is heard ---------------------------------------------------------------------------------------------
 
+    def _on_opened(self, fold: Fold, is_open: bool) -> None:
+        """Bring what was opened into sight."""
+        self._refresh_soon()
+        if is_open:
+            self._opened = fold
+
     def _on_cells_changed(self, image_id: str, _box: Box) -> None:
         if image_id == self._view.images.current:
             self._refresh_soon()
@@ -164,6 +170,9 @@ class CellsPanel(Panel):
         self._doubts.refresh(self._reason_against_cells())
         self._list.refresh(self._reason_against_growing())
         self._refresh_controls()
+        if self._opened is not None:
+            self.ensureWidgetVisible(self._opened, 0, 0)
+            self._opened = None
 
     def _refresh_controls(self) -> None:
         project, image_id = self._session.project, self._image_id
@@ -214,6 +223,8 @@ class CellsPanel(Panel):
             return _MODE_STEPS[cells.mode]
         if not cells.has_cells:
             return f"press Points ({cells.key_of('points')}) and click every nucleus, or segment nuclei (tab Segment)."
+        if self._doubts.count and cells.selection == (self._doubts.current,):
+            return "Enter when it is right, a class letter when it is not, Delete when it is no cell."
         if cells.selection:
             chosen = len(cells.selection)
             if chosen == 1:

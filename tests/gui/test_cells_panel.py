@@ -274,7 +274,7 @@ def test_a_table_of_20_000_cells_sorts_with_what_is_unknown_last(qtbot: Any) -> 
     qtbot.addWidget(view)
     view.show()
     view.show_cells(table, CRCHISTO, [15_000])
-    assert 14_990 < view.rowAt(5) < 15_000, "the cell chosen is in sight"
+    assert view.rowAt(5) < 14_999 < view.rowAt(view.viewport().height() - 5), "the cell chosen is in sight"
     view.choose([7, 9])
     for order in (Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder):
         view.sortByColumn(2, order)

@@ -182,7 +182,7 @@ class CellTableView(QTableView):
         selection.select(chosen, QItemSelectionModel.SelectionFlag.ClearAndSelect)
         self._is_showing = False
         if rows.size:
-            self.scrollTo(model.index(int(rows[0]), 0))
+            self.scrollTo(model.index(int(rows[0]), 0), QAbstractItemView.ScrollHint.PositionAtCenter)
 
     def _hear_selection(self) -> None:
         selection = self.selectionModel()

@@ -19,7 +19,7 @@ _MODES = (
     ("split_at", "Divide"),
     ("merge", "Glue"),
     ("lasso", "Lasso"),
-    ("copy", "Copy class"),
+    ("copy", "Copy"),
 )
 _ACTS = (
     ("verify", "Is right"),

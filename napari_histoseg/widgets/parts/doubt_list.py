@@ -64,6 +64,12 @@ class DoubtList(QWidget):
         """How many doubtful places nobody has judged yet."""
         return len(self._shown)
 
+    @property
+    def current(self) -> int:
+        """Number of the cell in the current row; 0 where there is none."""
+        row = self._list.currentRow()
+        return self._shown[row].cell_id if 0 <= row < len(self._shown) else 0
+
     def refresh(self, reason: str) -> None:
         """Show what is left.
 
@@ -136,7 +142,7 @@ class DoubtList(QWidget):
         row = self._list.currentRow()
         self._told.setVisible(0 <= row < len(self._shown))
         if self._told.isVisibleTo(self):
-            self._told.setText(f"{self._shown[row].sentence} <i>Enter: it is right. A class letter: it is that.</i>")
+            self._told.setText(self._shown[row].sentence)
 
     def _on_key(self, name: str) -> bool:
         """Judge the doubt in the current row; the next one moves up and is gone to."""
