@@ -140,7 +140,7 @@ class CellGeometry:
 
 
 class Replaced:
-    """What the newest large patch replaced, so that taking it back and doing it again are exchanges of memory.
+    """What a large patch replaced, so that taking it back and doing it again are exchanges of memory.
 
     Undo and redo keep their order: when the patch is taken back, its pixels are as it left them.
 
@@ -158,6 +158,11 @@ class Replaced:
         self._runs = runs
         self._part = part
         self._geometry = geometry
+
+    @property
+    def size(self) -> int:
+        """Number of pixels that are kept."""
+        return int(self._part.size)
 
     def is_what_remains_of(self, runs: CellRuns) -> bool:
         """Whether those runs take the patch back."""

@@ -24,7 +24,7 @@ MOST_AHEAD = 1_000_000
 """New cells may leave at most so many numbers unused."""
 
 _LARGE_PX = 1 << 19  # from here on, taking a patch back is quicker from a copy of what it replaced
-_MOST_KEPT_PX = 1 << 25  # that copy takes four bytes for each of these
+_MOST_KEPT_PX = 1 << 25  # of such copies, of four bytes each: two maps of 4096 x 4096
 
 _ID = ("id", "<u4")
 _COLUMNS = ("class_id", "origin", "verified", "score")
@@ -54,7 +54,7 @@ class Cells(Chunked):
         self._rows = rows
         self._geometry = CellGeometry(instances, len(rows))
         self._is_noted = True
-        self._replaced: Replaced | None = None
+        self._replaced: list[Replaced] = []
 
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> Cells:
@@ -284,12 +284,14 @@ class Cells(Chunked):
 
     def _set_pixels(self, box: Box, runs: CellRuns) -> None:
         part = self._instances[box.slices]
-        if self._replaced is not None and self._replaced.is_what_remains_of(runs):
-            self._geometry = self._replaced.exchange(runs, part, self._geometry)
-            return
-        if runs.changed > _LARGE_PX:
-            self._replaced = None
-            self._replaced = Replaced(runs, part.copy(), self._geometry.copy()) if part.size <= _MOST_KEPT_PX else None
+        for replaced in self._replaced:
+            if replaced.is_what_remains_of(runs):
+                self._geometry = replaced.exchange(runs, part, self._geometry)
+                return
+        if runs.changed > _LARGE_PX and part.size <= _MOST_KEPT_PX:
+            while sum(kept.size for kept in self._replaced) + part.size > _MOST_KEPT_PX:
+                del self._replaced[0]
+            self._replaced.append(Replaced(runs, part.copy(), self._geometry.copy()))
         self._geometry.move(box, runs.put(part))
 
     # the checkpoint ------------------------------------------------------------------------------------------------

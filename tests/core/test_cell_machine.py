@@ -25,6 +25,7 @@ SMALL = {
     (planes, "CHUNK_PX"): 16,
     (checkpoint, "CHUNK_PX"): 16,
     (cell_plane, "_LARGE_PX"): 40,  # such patches are taken back from a copy
+    (cell_plane, "_MOST_KEPT_PX"): 9000,
     (recent, "_MOST_BYTES"): 20_000,  # and older ones are read from the journal
 }
 """So that a small image goes the ways of a large one."""
