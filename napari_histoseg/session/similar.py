@@ -111,10 +111,6 @@ class SimilarWork:
         """Each of `FEATURES` by name, aligned with the numbers of the image's cells; NaN where not measured yet."""
         return dict(zip(FEATURES, self._of(image_id).of(self._cells(image_id).ids).T, strict=True))
 
-    def is_measured(self, image_id: str) -> bool:
-        """Whether nothing has changed since all cells were measured."""
-        return not self._of(image_id).missing(self._cells(image_id).ids).size
-
     # -- finding ---------------------------------------------------------------------------------------------------
 
     def find(self, image_id: str, ids: ArrayLike) -> None:
