@@ -79,5 +79,14 @@ def drop_pixels(db: sqlite3.Connection, until: int) -> int:
     return int(db.execute(query, (until, until)).rowcount)
 
 
+def is_dropped(db: sqlite3.Connection, seq: int) -> bool:
+    """Whether an edit lost its pixels to `drop_pixels`, and not to damage."""
+    query = (
+        "SELECT 1 FROM edits, bases WHERE edits.seq = ? AND edits.patch IS NULL AND edits.target IS NULL "
+        "AND bases.seq >= edits.seq AND bases.image_id = edits.image_id"
+    )
+    return db.execute(query, (seq,)).fetchone() is not None
+
+
 def _checksum(image_id: str, about: str, seq: int, corners: list[int], data: bytes | None) -> int:
     return zlib.crc32(data or b"", zlib.crc32(repr((image_id, about, seq, *corners)).encode()))

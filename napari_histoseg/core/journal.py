@@ -15,13 +15,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from napari_histoseg.core.bases import BASES_TABLE, About, Base, drop_pixels, read_base, write_bases
+from napari_histoseg.core.bases import BASES_TABLE, About, Base, drop_pixels, is_dropped, read_base, write_bases
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import CellPatch
 from napari_histoseg.core.edit import Edit, Kind, Patch, Record
 from napari_histoseg.core.errors import ProjectError, sqlite_reason
 from napari_histoseg.core.recent import RecentPatches
 from napari_histoseg.core.run import Run
+from napari_histoseg.core.stacks import push
 
 JOURNAL_VERSION = 4
 """1: strokes. 2: also cells; ``edits.cells`` is the number of cells that an edit is about, NULL for a stroke. 3: cells
@@ -100,6 +101,7 @@ class Journal:
             steps = "".join(_MIGRATIONS[old] for old in range(version, JOURNAL_VERSION))
             self._db.executescript(f"BEGIN;{steps}PRAGMA user_version={JOURNAL_VERSION};COMMIT;")
         self._cells_column = "NULL" if version == 1 and self._read_only else "cells"
+        self._records_query = f"SELECT {_RECORD_COLUMNS}, {self._cells_column} FROM edits"
         self._has_bases = version >= 4 or not self._read_only
 
     def close(self) -> None:
@@ -160,11 +162,25 @@ class Journal:
 
     def record(self, seq: int) -> Record:
         """The edit of that number without its pixels, which takes far less time; errors as in `edit`."""
-        query = f"SELECT {_RECORD_COLUMNS}, {self._cells_column} FROM edits WHERE seq = ?"
-        row = self._db.execute(query, (seq,)).fetchone()
+        row = self._db.execute(f"{self._records_query} WHERE seq = ?", (seq,)).fetchone()
         if row is None:
             raise DamagedEditError(f"Edit {seq} is missing from the journal of '{self._path.parent}'.")
-        _, *fields, checksum, cells = row
+        return self._record(row)
+
+    def records(self, image_id: str | None = None) -> tuple[list[Record], list[str]]:
+        """All edits of an image, or of all, without their pixels, and a sentence for each that is damaged."""
+        found: list[Record] = []
+        damaged: list[str] = []
+        query = f"{self._records_query} WHERE coalesce(? = image_id, 1) ORDER BY seq"
+        for row in self._db.execute(query, (image_id,)):
+            try:
+                found.append(self._record(row))
+            except DamagedEditError as error:
+                damaged.append(str(error))
+        return found, damaged
+
+    def _record(self, row: tuple[Any, ...]) -> Record:
+        seq, *fields, checksum, cells = row
         if _checksum(tuple(fields), cells) != checksum:
             raise DamagedEditError(f"{self._damaged(seq)}: its checksum is wrong.")
         image_id, at, author, tool, kind, y0, x0, y1, x1, changed, target = fields
@@ -213,11 +229,7 @@ class Journal:
 
     def is_compacted(self, seq: int) -> bool:
         """Whether the pixels of an edit were dropped, so that it can be neither taken back nor done again."""
-        query = (
-            "SELECT 1 FROM edits, bases WHERE edits.seq = ? AND edits.patch IS NULL AND edits.target IS NULL "
-            "AND bases.seq >= edits.seq AND bases.image_id = edits.image_id"
-        )
-        return self._has_bases and self._db.execute(query, (seq,)).fetchone() is not None
+        return self._has_bases and is_dropped(self._db, seq)
 
     def compacted_until(self) -> int:
         """Number of the last edit that the newest compaction was about; 0 when there was none."""
@@ -375,19 +387,6 @@ class Journal:
     def _roll_back(self) -> None:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
-
-
-def push(done: list[int], undone: list[int], seq: int, kind: str, target: int | None) -> None:
-    """Bring the two stacks of an image up to date with one more row of the journal."""
-    if kind == "undo" and target in done:
-        done.remove(target)
-        undone.append(target)
-    elif kind == "redo" and target in undone:
-        undone.remove(target)
-        done.append(target)
-    elif target is None:
-        done.append(seq)
-        undone.clear()
 
 
 def _corners(box: Box) -> tuple[int, int, int, int]:

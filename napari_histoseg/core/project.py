@@ -19,7 +19,6 @@ from napari_histoseg.core.edit import Edit, Kind, Patch, Record
 from napari_histoseg.core.entry import ImageEntry
 from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.core.image import ImageRef
-from napari_histoseg.core.journal import DamagedEditError, push
 from napari_histoseg.core.labels import LabelStore, checked_labels
 from napari_histoseg.core.lock import user_name
 from napari_histoseg.core.opening import HEADER_KEY, REVISIONS, OpenFolder, create_folder, open_folder
@@ -29,6 +28,7 @@ from napari_histoseg.core.run import Run
 from napari_histoseg.core.schema import IGNORE, LabelSchema
 from napari_histoseg.core.schema_change import SchemaEditing, successors
 from napari_histoseg.core.shelf import ImageShelf
+from napari_histoseg.core.stacks import push
 
 SUFFIX = ".histoseg"
 
@@ -252,13 +252,7 @@ class Project(Compacting, SchemaEditing, CellEditing):
 
     def history(self, image_id: str | None = None) -> tuple[tuple[Record, ...], tuple[str, ...]]:
         """Every row of the journal without its pixels, and a sentence for each row that is damaged."""
-        records: list[Record] = []
-        damaged: list[str] = []
-        for seq in self._journal.seqs(image_id):
-            try:
-                records.append(self._journal.record(seq))
-            except DamagedEditError as error:
-                damaged.append(str(error))
+        records, damaged = self._journal.records(image_id)
         return tuple(records), tuple(damaged)
 
     def edit_count(self, image_id: str) -> int:

@@ -11,7 +11,8 @@ import pytest
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.edit import Patch
 from napari_histoseg.core.errors import ProjectError
-from napari_histoseg.core.journal import DamagedEditError, Journal, push
+from napari_histoseg.core.journal import DamagedEditError, Journal
+from napari_histoseg.core.stacks import push
 
 
 def patch(value: int, side_px: int = 4) -> Patch:
