@@ -23,11 +23,15 @@ from napari_histoseg.core.palettes import PALETTES
 from napari_histoseg.core.schema import LabelClass
 from napari_histoseg.session import Session
 from napari_histoseg.widgets.parts.panel import Panel
+from napari_histoseg.widgets.parts.pump import soon
 from napari_histoseg.widgets.parts.schema_dialog import SchemaDialog
 from napari_histoseg.widgets.parts.swatch import SIDE_PX, swatch
 from napari_histoseg.widgets.parts.view import View
 
 _SHARES_EVERY_MS = 500
+_LEAST_PX, _MOST_PX = 120, 280
+_NAME_PX = 180
+_FRAME_PX = 4  # napari's theme draws one
 
 
 class ClassesPanel(Panel):
@@ -63,7 +67,13 @@ class ClassesPanel(Panel):
         self._on_appearance_changed()
 
     def sizeHint(self) -> QSize:  # noqa: N802
-        return QSize(super().sizeHint().width(), 210)
+        return self.minimumSizeHint()
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """All classes, so that none is hidden below the edge, unless they are many."""
+        body = self.widget()
+        wanted = 0 if body is None else body.sizeHint().height() + _FRAME_PX
+        return QSize(super().minimumSizeHint().width(), min(max(wanted, _LEAST_PX), _MOST_PX))
 
     def _look_form(self) -> QFormLayout:
         form = QFormLayout()
@@ -126,13 +136,15 @@ class ClassesPanel(Panel):
         self.suggest("open an image; its classes appear here.")
         self._show_chosen()
         self._show_shares()
+        soon(self.updateGeometry)  # new rows have no height before they are shown
 
     def _add_row(self, line: int, c: LabelClass, *, is_visible: bool) -> None:
         eye = QCheckBox()
         eye.setChecked(is_visible)
         eye.setToolTip(f"Show or hide {c.name}")
         eye.toggled.connect(partial(self._view.appearance.set_class_visible, c.id))
-        name = QPushButton(swatch(c.color), c.name)
+        text = self.fontMetrics().elidedText(c.name, Qt.TextElideMode.ElideRight, _NAME_PX)
+        name = QPushButton(swatch(c.color), text)
         name.setIconSize(QSize(SIDE_PX, SIDE_PX))
         name.setCheckable(True)
         name.setToolTip(f"Paint {c.name}" + (f" (key {c.key.upper()})" if c.key else ""))
@@ -170,7 +182,10 @@ class ClassesPanel(Panel):
         shares, cells = {}, {}
         if image_id is not None and self._session.project is not None:
             shares, cells = self._session.shares(image_id), self._session.cells.of(image_id).counts()
+        has_regions = any(shares.values())
         for class_id, label in self._shares.items():
             label.setText(f"{100 * shares.get(class_id, 0.0):.1f} %" if shares else "–")
+            label.setVisible(has_regions or not cells)
         for class_id, label in self._cells.items():
-            label.setText(f"{cells.get(class_id, 0):,}".replace(",", "\u2009") if cells else "")
+            label.setText(f"{cells.get(class_id, 0):,}".replace(",", "\u2009"))
+            label.setVisible(bool(cells))
