@@ -59,7 +59,9 @@ def measured(image: ImageRef, points: Points, mode: Mode, acts: int, folder: Pat
     session.points.import_csv(image_id, folder / "points.csv")
     session._lane.wait()
     bench = _Bench(session, image_id)
-    at_work, by_clock, different, compared = [], [], 0, 0
+    at_work: list[float] = []
+    by_clock: list[float] = []
+    different = compared = 0
     while len(at_work) < acts:
         begin, before = time.perf_counter(), time.thread_time()
         try:

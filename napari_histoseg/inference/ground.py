@@ -26,7 +26,7 @@ REGION_UM = 20.0
 
 _STAIN_TILE_PX, _NUCLEI_TILE_PX = 1024, 512
 _MOST_SAMPLED = 64
-_MOST_TILES = 1 << 26  # pixels of remembered tiles
+_MOST_KEPT_PX = 1 << 25
 _SMOOTH_UM = 0.4
 _NEIGHBOURHOOD_UM = 35.0
 _LEAST_AMOUNT = 0.2
@@ -179,7 +179,7 @@ class _Tiles(Generic[T]):
         self._shape = shape
         self._size_px = size_px
         self._find = find
-        self._most = max(4, _MOST_TILES // size_px**2)
+        self._most = max(4, _MOST_KEPT_PX // size_px**2)
         self._found: dict[Box, T] = {}
         self._lock = threading.Lock()
 

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from napari_histoseg.session.review import Review
 
 _THRESHOLD = "points.threshold"
+_MOST_IMAGES = 2
 
 
 class Grounds:
     """The `Ground` of each image, with a threshold that the project remembers, so that cells grow alike tomorrow.
+
+    Only the images looked at last are held in memory, some hundred megabytes each at most.
 
     Parameters
     ----------
@@ -56,12 +59,12 @@ class Grounds:
         mpp = self.mpp(image_id)
         ground = self._known.get(image_id)
         if ground is not None and ground.mpp == mpp:
-            return ground
+            return self._keep(image_id, ground)
         remembered = self._review.get_setting(f"{_THRESHOLD}.{image_id}")
         if remembered is None or remembered[0] != mpp:
             return None
         image = self._review.image_ref(image_id)
-        return self._known.setdefault(image_id, Ground(_reader(image), image.shape, mpp, float(remembered[1])))
+        return self._keep(image_id, Ground(_reader(image), image.shape, mpp, float(remembered[1])))
 
     def finding(self, image_id: str) -> Callable[[], Job[Ground]]:
         """Makes the job that finds the ground of an image; pass its result to `keep`. Errors as in `of`."""
@@ -69,10 +72,16 @@ class Grounds:
 
     def keep(self, image_id: str, ground: Ground) -> Ground:
         """Remember what was found, in the project too."""
-        self._known[image_id] = ground
         key, value = f"{_THRESHOLD}.{image_id}", [ground.mpp, ground.threshold]
         if self._review.get_setting(key) != value:
             self._review.set_setting(key, value)
+        return self._keep(image_id, ground)
+
+    def _keep(self, image_id: str, ground: Ground) -> Ground:
+        self._known.pop(image_id, None)
+        self._known[image_id] = ground
+        for oldest in list(self._known)[:-_MOST_IMAGES]:
+            del self._known[oldest]
         return ground
 
     def clear(self) -> None:
