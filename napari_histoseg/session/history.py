@@ -13,6 +13,7 @@ from napari_histoseg.core.history import Effort, efforts
 
 if TYPE_CHECKING:
     from napari_histoseg.core.project import Project
+    from napari_histoseg.core.run import Run
     from napari_histoseg.session.review import Review
 
 Standing = Literal["in force", "taken back", "replaced", "note"]
@@ -150,11 +151,15 @@ def _act(record: Record) -> Act:
 
 def _notes(project: Project) -> list[Act]:
     """Runs of models, which change only what nobody has vouched for, and changes of the list of classes."""
-    told = {"done": "", "running": ", running"}
     runs = [
-        Act(run.started_at, run.model, run.image_id, note=f"Run of {run.model}{told.get(run.state, f', {run.state}')}")
+        Act(run.started_at, "" if run.model == "import" else run.model, run.image_id, note=_said(run))
         for run in project.runs()
-        if run.model != "import"
     ]
     changes = [Act(note.at, note.author, None, note=note.told) for note in project.schema_notes]
     return sorted((*runs, *changes), key=lambda act: act.at)
+
+
+def _said(run: Run) -> str:
+    if run.model == "import":
+        return "Masks brought in as a proposal"
+    return f"Run of {run.model}" + ("" if run.state == "done" else f", {run.state}")

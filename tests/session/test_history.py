@@ -142,7 +142,7 @@ def test_files(session: Session, image_id: str, tmp_path: Path) -> None:
 
 def test_ten_thousand_lines_are_read_in_a_second(session: Session, image_id: str) -> None:
     repeat_last_edit(session.need_project(), 10_000)
-    started = time.perf_counter()
+    started = time.process_time()
     history = History(session)
     assert len(history.acts(image_id)) == 10_008
-    assert time.perf_counter() - started < 1.5
+    assert time.process_time() - started < 1.5, "of computing, however busy the machine is"
