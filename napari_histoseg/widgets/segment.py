@@ -225,6 +225,8 @@ class SegmentPanel(Panel):
             return "wait, or look around: what is on screen is done first."
         if self._session.active.spec.task == "regression":
             return "this model gives a score and draws no labels: go to the tab Cellularity."
+        if self._found.text() and not self._session.draws_classes:
+            return "say what the cells are, or correct them, under Cells."
         if self._view.has_labels:
             return "correct what is wrong under Correct, or segment again."
         return "press Segment."
@@ -270,7 +272,7 @@ def cells_sentence(counts: Mapping[int, int], schema: LabelSchema) -> str:
         kinds = ", ".join(f"{number:,} {names[k]}".replace(",", " ") for k, number in sorted(counts.items()))
     told = f"<b>{sum(counts.values()):,}</b> cells".replace(",", " ") + f" ({html.escape(kinds)})."
     if set(counts) == {IGNORE}:
-        told += " The project has no class for them, so they are outlined and the labels stay as they are."
+        told += " They are outlined; the labels stay as they are."
     return told
 
 

@@ -368,7 +368,7 @@ def test_cells_are_outlined_and_counted_beside_the_labels(bench: Any, qtbot: Any
     bench.bridge.segment()
     qtbot.waitUntil(lambda: not bench.session.is_running("predict"), timeout=60_000)
     np.testing.assert_array_equal(bench.bridge.tools.layer.data, before)
-    assert "has no class for them" in words(segment)
+    assert "They are outlined" in words(segment)
     assert "U-Net" in bench.bridge.tools.layer.name
     outlines = bench.viewer.layers["nuclei – cells"]
     bench.viewer.layers.remove(outlines)
