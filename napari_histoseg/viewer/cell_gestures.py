@@ -110,12 +110,11 @@ class CellGestures:
         return self._session.cells.at(image_id, *self._place(self._viewer.cursor.position))
 
     def finish(self) -> None:
-        """Divide cells at the points that were clicked."""
-        image_id, points = self._tools.image_id, list(self._clicked)
-        if image_id is None or not points:
-            return
-        self.drop()
-        self._session.cells.split_at(image_id, np.array(points))
+        """Divide cells at the points that were clicked; they stay when that cannot be done yet."""
+        image_id = self._tools.image_id
+        if image_id is not None and self._clicked:
+            self._session.cells.split_at(image_id, np.array(self._clicked))
+            self.drop()
 
     def _let_go(self) -> None:
         layer, self._layer = self._layer, None
@@ -261,5 +260,4 @@ class CellGestures:
         """Hold Space to move the view in every mode."""
         self._is_panning, layer.mouse_pan = True, True
         yield
-        self._is_panning = False
-        self.take_up()
+        self._is_panning, layer.mouse_pan = False, self._tools.mode not in _DRAGGED

@@ -295,6 +295,7 @@ class CellTools:
         if self._images.current != self._image_id:
             self._image_id = self._images.current
             self._selection, self._walk = (), DoubtWalk()
+            self._gestures.drop()
             self._layers.clear()
             if self._mode == "points":
                 self._mode = "select"
