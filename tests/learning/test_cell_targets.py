@@ -15,7 +15,7 @@ from napari_histoseg.core.image import image_from_array
 from napari_histoseg.core.project import Project
 from napari_histoseg.core.schema import IGNORE, LabelClass
 from napari_histoseg.core.schemas import CELLULARITY
-from napari_histoseg.learning.cell_targets import RING_UM, CellTeacher, nucleus_target
+from napari_histoseg.learning.cell_targets import BOUNDARY_PX, RING_UM, CellTeacher, nucleus_target
 from napari_histoseg.learning.finetune import channels_of
 from napari_histoseg.learning.snapshot import CARD_KEY, take_snapshot
 
@@ -102,7 +102,7 @@ def test_inside_border_and_ring_teach_and_nothing_else_does(study: Study) -> Non
     (item,) = snapshot.images
     now = study.project.cells(study.image_id).instances
     vouched, others = np.isin(now, [1, 2, 3]), np.isin(now, range(4, 36))
-    target = nucleus_target(now, 2)
+    target = nucleus_target(now, BOUNDARY_PX)
     nucleus, border = study.teacher.inside[3], study.teacher.border
     assert (item.labels[vouched & (target == 1)] == nucleus).all() and (vouched & (target == 1)).any()
     assert (item.labels[vouched & (target == 2)] == border).all()
