@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from napari_histoseg.core.cell_patch import CellPatch
     from napari_histoseg.core.edit import Patch
 
-_MOST_BYTES = 1 << 26
+_MOST_BYTES = 96 << 20  # two changes of 20,000 cells take 74 MB
 
 
 class RecentPatches:
-    """Patches by number of their edit; those that were put first go when all take more than 64 MiB."""
+    """Patches by number of their edit; those that were put first go when all take more than 96 MiB."""
 
     def __init__(self) -> None:
         self._patches: OrderedDict[int, Patch | CellPatch] = OrderedDict()
