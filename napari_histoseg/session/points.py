@@ -65,7 +65,7 @@ class PointWork(PointEditing):
         self._lane = lane
         self._on_error = on_error
         self._job = OneJob(lane, "points", on_status=on_status, on_error=on_error)
-        self._doubts: dict[str, tuple[Doubt, ...]] = {}
+        self._doubts: dict[str, tuple[tuple[Doubt, ...], int]] = {}
         self._looking: Ticket | None = None
         self._changes: Counter[str] = Counter()
         review.project_changed.connect(self._on_project_changed)
@@ -182,16 +182,26 @@ class PointWork(PointEditing):
     # -- doubts ----------------------------------------------------------------------------------------------------
 
     def doubts(self, image_id: str) -> tuple[Doubt, ...]:
-        """What `refresh_doubts` found, worst first, without cells that are gone; empty before."""
-        found = self._doubts.get(image_id, ())
+        """What `refresh_doubts` found and nobody has settled since, worst first; empty before.
+
+        A doubt is settled when its cell is gone or somebody vouched for it, and that about a nucleus without a point
+        when a new cell lies there.
+        """
+        found, first_new = self._doubts.get(image_id, ((), 0))
         cells = self._cells(image_id)
-        return tuple(doubt for doubt in found if not doubt.cell_id or doubt.cell_id in cells)
+
+        def is_open(doubt: Doubt) -> bool:
+            if doubt.cell_id:
+                return doubt.cell_id in cells and not cells.is_verified([doubt.cell_id])[0]
+            return int(cells.instances[round(doubt.y), round(doubt.x)]) < first_new
+
+        return tuple(filter(is_open, found))
 
     def refresh_doubts(self, image_id: str) -> None:
         """Look for doubtful cells in the background; ``doubts_changed`` follows. Errors as in `add`."""
         project, cells = self._review.need_project(), self._cells(image_id)
         table = cells.table(self._grounds.mpp(image_id))
-        names = {c.id: c.name for c in project.schema.classes}
+        names, first_new = {c.id: c.name for c in project.schema.classes}, cells.next_id
         job = partial(
             _look,
             self._grounds.known(image_id),
@@ -202,7 +212,7 @@ class PointWork(PointEditing):
         def keep(result: tuple[Ground, tuple[Doubt, ...]]) -> None:
             if self._review.project is project:
                 self._grounds.keep(image_id, result[0])
-                self._doubts[image_id] = result[1]
+                self._doubts[image_id] = result[1], first_new
                 self.doubts_changed.emit(image_id)
 
         if self._looking is not None:

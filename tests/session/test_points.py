@@ -431,6 +431,13 @@ def test_doubtful_cells_are_found_and_forgotten_with_the_project(full: Bench) ->
     doubted = next(d.cell_id for d in found if d.cell_id)
     full.session.cells.delete(full.image_id, [doubted])
     assert all(d.cell_id != doubted for d in full.points.doubts(full.image_id))
+    assert any(d.cell_id == 0 and np.hypot(d.y - y, d.x - x) < 8 for d in full.points.doubts(full.image_id))
+    full.points.add(full.image_id, y, x, TUMOUR)
+    left = full.points.doubts(full.image_id)
+    assert left and all(d.cell_id or np.hypot(d.y - y, d.x - x) >= 8 for d in left)
+    vouched = [d.cell_id for d in left if d.cell_id]
+    full.session.cells.verify(full.image_id, vouched)
+    assert vouched and not any(d.cell_id for d in full.points.doubts(full.image_id))
     path = full.session.project.path
     full.session.close_project()
     full.session.open_project(path)
