@@ -34,7 +34,7 @@ _TOOLS = {
     "recovered": "Brought back after damage",
     "import": "Brought in",
     "accept": "Accepted",
-    REASSIGNED: "Of a class taken out",
+    REASSIGNED: "Given another class",
 }
 
 

@@ -36,6 +36,7 @@ class HistoryPanel(Panel):
         self._history = History(session)
         self._steps: Iterator[int] | None = None
         self._is_stale = True
+        self._known_runs = 0
         self._model = HistoryModel(session, self._history)
         self._table = history_view(self._model)
         self._table.doubleClicked.connect(lambda index: self.go_to_place(self._model.act(index.row())))
@@ -53,7 +54,7 @@ class HistoryPanel(Panel):
         self._keep = KeepRow(session, view)
         self._keep.compacted.connect(self._reload)
         self.column.addWidget(self._keep)
-        self._counting = _timer(self, _EFFORT_EVERY_MS, self._show_effort, is_single=True)
+        self._counting = _timer(self, _EFFORT_EVERY_MS, self._catch_up, is_single=True)
         self._going = _timer(self, 0, self._go_on)
         self.listen(session.edited, self._on_edited)
         self.listen(session.project_changed, self._reload)
@@ -140,8 +141,11 @@ class HistoryPanel(Panel):
         self._show_buttons()
 
     def _on_labels_changed(self, *_: Any) -> None:
-        """A run of a model shows at the next look; it comes tile by tile."""
-        self._is_stale = self._is_stale or not self.isVisible()
+        """A run of a model comes tile by tile; its line shows a little later."""
+        if self.isVisible():
+            self._counting.start()
+        else:
+            self._is_stale = True
 
     def _reload(self) -> None:
         self._stop()
@@ -151,6 +155,7 @@ class HistoryPanel(Panel):
         self._keep.refresh()
         self._history.reload()
         project, image_id = self._session.project, self._image_id()
+        self._known_runs = 0 if project is None else len(project.runs())
         names = {} if project is None or image_id is not None else {entry.id: entry.name for entry in project.images}
         no_image = project is None or (self._which.currentIndex() == 0 and image_id is None)
         self._model.show_acts([] if no_image else self._history.acts(image_id), names)
@@ -185,6 +190,14 @@ class HistoryPanel(Panel):
 
     def _chosen(self) -> Act | None:
         return self._model.act(self._table.currentIndex().row())
+
+    def _catch_up(self) -> None:
+        """What need not follow every edit at once."""
+        project = self._session.project
+        if project is not None and len(project.runs()) != self._known_runs:
+            self._reload()
+        else:
+            self._show_effort()
 
     def _show_effort(self) -> None:
         project, image_id = self._session.project, self._image_id()

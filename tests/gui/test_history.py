@@ -105,12 +105,19 @@ def test_classes_that_go_and_come_back(worked: Any) -> None:
     panel, session = worked.panel_shown, worked.session
     session.classes.change([RemoveClass(2, 1)])
     assert column(panel, 0)[:2] == [
-        "Of a class taken out, 800 px: other tissue",
+        "Given another class, 800 px: other tissue",
         "Class 'epithelium' was put into 'other tissue'",
     ]
     assert len(column(panel, 0)) == 8
     session.undo(worked.bridge.images.current)
     assert column(panel, 0)[0] == "Class 'epithelium' is back, since labels or cells with it came back"
+
+
+def test_a_proposal_shows_without_a_click(worked: Any, qtbot: Any) -> None:
+    panel, session = worked.panel_shown, worked.session
+    labels = np.full((256, 256), 1, np.uint8)
+    session.import_labels(worked.bridge.images.current, labels, verified=False)
+    qtbot.waitUntil(lambda: column(panel, 0)[0] == "Masks brought in as a proposal", timeout=30_000)
 
 
 def test_less_is_kept_when_the_person_says_so(worked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
