@@ -17,6 +17,7 @@ from napari_histoseg.core.cell_patch import Origin
 from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.core.journal import CompactedEditError
 from napari_histoseg.core.project import Project
+from napari_histoseg.core.recovery import salvage_journal
 
 DAY_S = 86_400.0
 NOW = 1_000 * DAY_S
@@ -201,6 +202,17 @@ def test_stopped_anywhere_it_is_as_before(tmp_path: Path) -> None:
     assert stops > 5 and project.is_compacted(1)
     assert everything(project, image_id) == before
     project.close()
+
+
+def test_a_compacted_journal_is_salvaged_like_any_other(tmp_path: Path) -> None:
+    project, image_id = worked(tmp_path / "p", [(k, 7 * k) for k in (0, 1, 2, 3, 0)])
+    project.compact(2, now=6 * DAY_S)
+    before = everything(project, image_id)
+    project.close()
+    assert "edits could be read" in salvage_journal(project.path / "journal.sqlite")
+    shutil.rmtree(project.path / "checkpoints")
+    with Project.open(project.path) as project:
+        assert everything(project, image_id) == before
 
 
 def test_a_damaged_journal_is_left_alone(tmp_path: Path) -> None:
