@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Points
 
+    from napari_histoseg.core.cells import CellTable
+    from napari_histoseg.core.schema import LabelSchema
     from napari_histoseg.session import Session
     from napari_histoseg.viewer.appearance import Appearance
     from napari_histoseg.viewer.images import Images
@@ -81,6 +83,7 @@ class PointsLayer:
         viewer.layers.events.removed.connect(self._on_removed)
         appearance.changed.connect(self.refresh)
         session.cells.changed.connect(self._on_cells_changed)
+        session.project_changed.connect(self._on_project_changed)
 
     @property
     def selection(self) -> tuple[int, ...]:
@@ -120,15 +123,16 @@ class PointsLayer:
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._appearance.changed.disconnect(self.refresh)
         self._session.cells.changed.disconnect(self._on_cells_changed)
+        self._session.project_changed.disconnect(self._on_project_changed)
 
     def refresh(self) -> None:
         """Show the points that the session holds; what is shown already costs nothing."""
         layer = self.layer
-        if layer is None:
+        if layer is None or not self._is_known():
             return
         points = self._session.points.of(self._image_id)
         places = np.stack([points.y, points.x], axis=1)
-        colors = self._colors()[points.class_ids]
+        colors = _class_colors(self._appearance.schema)[points.class_ids]
         shown = ~np.isin(points.class_ids, list(self._appearance.hidden))
         chosen = self.selection
         with self._writing():
@@ -219,7 +223,8 @@ class PointsLayer:
 
     def _on_pointer_moved(self, layer: Points, event: Any) -> None:
         if self._is_stale:
-            self._fill_features(layer)
+            self._is_stale = False
+            layer.features = _features(self._session.cells.table(self._image_id), self._ids, self._appearance.schema)
         if self._fresh is not None and self._hovered(layer, event.position) != self._fresh:
             self._fresh = None
 
@@ -244,6 +249,16 @@ class PointsLayer:
     def _on_cells_changed(self, image_id: str, _box: Box) -> None:
         if image_id == self._image_id:
             self.refresh()
+
+    def _on_project_changed(self) -> None:
+        if self.layer is not None and not self._is_known():
+            self.hide()
+            self.gone.emit()
+
+    def _is_known(self) -> bool:
+        """Whether the image is one of the open project."""
+        project = self._session.project
+        return project is not None and self._image_id in [entry.id for entry in project.images]
 
     def _on_removed(self, event: Any) -> None:
         if event.value is self.layer and self.layer is not None:
@@ -291,31 +306,6 @@ class PointsLayer:
         mpp = None if project is None else project.image(self._image_id).mpp
         return _SIDE_PX if mpp is None else _SIDE_UM / mpp
 
-    def _colors(self) -> NDArray[np.float64]:
-        """Colour by class id, (256, 4), 0 to 1."""
-        from napari.utils.colormaps.standardize_color import transform_color
-
-        schema = self._appearance.schema
-        colors = np.repeat(transform_color(_UNKNOWN), IGNORE + 1, axis=0)
-        for c in () if schema is None else schema.classes:
-            colors[c.id] = transform_color(c.color)[0]
-        return colors
-
-    def _fill_features(self, layer: Points) -> None:
-        """What the text under the pointer and napari's table of features tell."""
-        self._is_stale = False
-        table, schema = self._session.cells.table(self._image_id), self._appearance.schema
-        rows = np.searchsorted(table.ids, self._ids)
-        names = np.full(IGNORE + 1, "unknown", object)
-        for c in () if schema is None else schema.classes:
-            names[c.id] = c.name
-        layer.features = {
-            "class": names[table.class_ids[rows]],
-            "area (µm²)": table.area_um2[rows].round(1),
-            "haematoxylin": table.haematoxylin[rows].round(3),
-            "score": table.score[rows].round(2),
-        }
-
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """Changes of the layer inside are ours and nobody's act."""
@@ -324,6 +314,30 @@ class PointsLayer:
             yield
         finally:
             self._is_writing = before
+
+
+def _class_colors(schema: LabelSchema | None) -> NDArray[np.float64]:
+    """Colour by class id, (256, 4), 0 to 1."""
+    from napari.utils.colormaps.standardize_color import transform_color
+
+    colors = np.repeat(transform_color(_UNKNOWN), IGNORE + 1, axis=0)
+    for c in () if schema is None else schema.classes:
+        colors[c.id] = transform_color(c.color)[0]
+    return colors
+
+
+def _features(table: CellTable, ids: NDArray[np.int64], schema: LabelSchema | None) -> dict[str, NDArray[Any]]:
+    """What the text under the pointer and napari's table of features tell of the points of those cells."""
+    rows = np.searchsorted(table.ids, ids)
+    names = np.full(IGNORE + 1, "unknown", object)
+    for c in () if schema is None else schema.classes:
+        names[c.id] = c.name
+    return {
+        "class": names[table.class_ids[rows]],
+        "area (µm²)": table.area_um2[rows].round(1),
+        "haematoxylin": table.haematoxylin[rows].round(3),
+        "score": table.score[rows].round(2),
+    }
 
 
 def _key_of(points: PointsLayer, class_id: int) -> Callable[[Any], None]:

@@ -149,7 +149,9 @@ def test_from_points_to_checked_cells_by_mouse_and_keys(phantom: Any, hand: Any,
     assert len(cells_of(phantom)) == 3
 
 
-def test_points_come_back_where_they_were_after_delete_and_undo(phantom: Any, hand: Any, qtbot: Any) -> None:
+def test_points_come_back_where_they_were_after_delete_and_undo(
+    phantom: Any, hand: Any, qtbot: Any, tmp_path: Path
+) -> None:
     places = apart(3, 40)
     for place in places:
         phantom.session.points.add(phantom.bridge.images.current, *place, EPITHELIAL)
@@ -181,6 +183,12 @@ def test_points_come_back_where_they_were_after_delete_and_undo(phantom: Any, ha
     assert phantom.bridge.cells.mode == "select"
     press(panel(phantom), "Points")
     assert len(phantom.bridge.cells._points.layer.data) == 3
+    phantom.session.create_project(tmp_path / "other.histoseg", "nuclei")
+    assert phantom.bridge.cells._points.layer is None
+    assert phantom.bridge.cells.mode == "select"
+    phantom.session.close_project()
+    settle(qtbot)
+    assert not button(panel(phantom), "Cut").isEnabled()
 
 
 def test_all_cells_from_a_file_of_points_and_back(
