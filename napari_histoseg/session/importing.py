@@ -61,7 +61,9 @@ def chosen_classes(mask: Mask, schema: LabelSchema, chosen: Sequence[str]) -> di
             raise InputError(f"'{text}' does not say which class a value is; write it as VALUE=CLASS, e.g. 3=stroma.")
         if key is None:
             raise InputError(f"'{mask.path}' has no '{value}'; it has {', '.join(keys.values())}.")
-        classes[key] = IGNORE if name.strip() == UNKNOWN else schema.by_name(name.strip()).id
+        name = name.strip()
+        found = schema.by_id(int(name)) if name.isdigit() else None if name == UNKNOWN else schema.by_name(name)
+        classes[key] = IGNORE if found is None else found.id
     return classes
 
 

@@ -58,7 +58,8 @@ def test_values(study: str, tmp_path: Path, capsys: Capture) -> None:
     assert bring(study, "--labels", tmp_path / "m.png", "--map", "7=malignant") == 0
     assert "left as they were: 200 (2400 px)" in capsys.readouterr().out
     assert (shown(study)[:30] == 3).all() and (shown(study)[30:] == IGNORE).all()
-    assert bring(study, "--labels", tmp_path / "m.png", "--map", "7=normal", "--map", "200=1", "--verified") == 1
+    assert bring(study, "--labels", tmp_path / "m.png", "--map", "7=normal", "--map", "200=1", "--verified") == 0
+    assert (shown(study)[30:] == 1).all(), "a class by its number"
     assert bring(study, "--labels", tmp_path / "m.png", "--map", "8=normal") == 1
     assert "has no '8'; it has 7, 200" in capsys.readouterr().err
 
