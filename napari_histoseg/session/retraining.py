@@ -97,9 +97,8 @@ def prepare(
 
     if reference is not None:
         labelled_files(reference)  # tell at once when it holds nothing; it is read in the background
-    weights = model.weights
     is_of_cells = model.spec.task == "instance" and model.can_learn
-    teacher = CellTeacher.of(project.schema.classes, weights.classes, weights.mpp) if is_of_cells else None
+    teacher = CellTeacher.of(project.schema.classes, model.weights.classes) if is_of_cells else None
     snapshot = take_snapshot(
         project,
         model_id=model.spec.id,

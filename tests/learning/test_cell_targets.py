@@ -15,7 +15,7 @@ from napari_histoseg.core.image import image_from_array
 from napari_histoseg.core.project import Project
 from napari_histoseg.core.schema import IGNORE, LabelClass
 from napari_histoseg.core.schemas import CELLULARITY
-from napari_histoseg.learning.cell_targets import BOUNDARY_PX, RING_UM, CellTeacher, nucleus_target
+from napari_histoseg.learning.cell_targets import BORDER_UM, RING_UM, CellTeacher, nucleus_target
 from napari_histoseg.learning.finetune import channels_of
 from napari_histoseg.learning.snapshot import CARD_KEY, take_snapshot
 
@@ -36,7 +36,7 @@ def test_the_boundary_of_a_nucleus_lies_inside_it_and_parts_it_from_its_neighbou
 
 
 def test_labels_get_numbers_that_no_class_of_the_review_has() -> None:
-    teacher = CellTeacher.of(CELLULARITY.classes, MODEL, MPP)
+    teacher = CellTeacher.of(CELLULARITY.classes, MODEL)
     names = {c.id: c.name for c in teacher.classes}
     assert len(names) == len(teacher.classes) and teacher.classes[: len(CELLULARITY.classes)] == CELLULARITY.classes
     assert (
@@ -51,7 +51,7 @@ def test_labels_get_numbers_that_no_class_of_the_review_has() -> None:
 def test_a_model_of_several_kinds_learns_from_cells_of_its_classes() -> None:
     kinds = (MODEL[0], LabelClass(1, "Lymphocyte", "#00ff00"), LabelClass(2, "alien", "#00ffff"))
     review = (LabelClass(0, "background", "#000000"), LabelClass(4, "T cell", "#00ff00", former=("lymphocyte",)))
-    teacher = CellTeacher.of((*review, LabelClass(5, "stroma", "#ffffff")), kinds, MPP)
+    teacher = CellTeacher.of((*review, LabelClass(5, "stroma", "#ffffff")), kinds)
     assert teacher.inside[4] == 4 and teacher.inside[5] == IGNORE and teacher.inside[IGNORE] == IGNORE
     assert teacher.border is None
 
@@ -64,7 +64,7 @@ class Study:
         pixels = np.zeros((*SHAPE, 3), np.uint8)
         self.image_id = self.project.add_image(image_from_array(pixels, name="tissue", mpp=MPP)).id
         self.project.replace_cells(self.image_id, disks(), {}, tool="model", origin=Origin.MODEL)
-        self.teacher = CellTeacher.of(CELLULARITY.classes, MODEL, MPP)
+        self.teacher = CellTeacher.of(CELLULARITY.classes, MODEL)
 
     def vouch(self) -> None:
         project, image_id = self.project, self.image_id
@@ -102,7 +102,7 @@ def test_inside_border_and_ring_teach_and_nothing_else_does(study: Study) -> Non
     (item,) = snapshot.images
     now = study.project.cells(study.image_id).instances
     vouched, others = np.isin(now, [1, 2, 3]), np.isin(now, range(4, 36))
-    target = nucleus_target(now, BOUNDARY_PX)
+    target = nucleus_target(now, round(BORDER_UM / MPP))
     nucleus, border = study.teacher.inside[3], study.teacher.border
     assert (item.labels[vouched & (target == 1)] == nucleus).all() and (vouched & (target == 1)).any()
     assert (item.labels[vouched & (target == 2)] == border).all()
