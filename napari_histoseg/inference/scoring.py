@@ -179,8 +179,8 @@ def derived_cellularity(
 
 
 def malignant_ids(classes: Iterable[LabelClass]) -> tuple[int, ...]:
-    """Ids of the classes that are malignant by their name; empty where none is."""
-    return tuple(c.id for c in classes if c.name.lower() in MALIGNANT)
+    """Ids of the classes that are malignant by their name or a former one; empty where none is."""
+    return tuple(c.id for c in classes if not MALIGNANT.isdisjoint(name.lower() for name in (c.name, *c.former)))
 
 
 def _field_around(tile: Box, side_px: int, shape: tuple[int, int]) -> Box:

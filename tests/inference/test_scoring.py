@@ -199,3 +199,8 @@ def test_malignant_classes_are_known_by_name() -> None:
     assert malignant_ids(PANNUKE.classes) == (1,)
     assert malignant_ids(BCSS5.classes) == (1,)
     assert malignant_ids(EPITHELIUM.classes) == ()
+
+
+def test_a_malignant_class_that_got_another_name_is_still_malignant() -> None:
+    renamed = [replace(c, name="carcinoma", former=("Malignant",)) if c.id == 3 else c for c in CELLULARITY.classes]
+    assert malignant_ids(renamed) == (3,)
