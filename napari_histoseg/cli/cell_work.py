@@ -11,7 +11,6 @@ from napari_histoseg.cli.console import print_json
 from napari_histoseg.cli.parser import add_json
 from napari_histoseg.core.errors import HistosegError, InputError
 from napari_histoseg.core.project import Project
-from napari_histoseg.core.suggestion import suggestion
 
 if TYPE_CHECKING:
     from napari_histoseg.core.edit import Edit
@@ -139,7 +138,7 @@ def _points(args: argparse.Namespace) -> list[Act]:
 def _regions(args: argparse.Namespace, schema: LabelSchema) -> list[Act]:
     if args.from_regions is None:
         return []
-    class_ids = [_class_id(name, schema) for name in args.from_regions]
+    class_ids = [schema.by_name(name).id for name in args.from_regions]
     return [_plain("from regions", lambda cells, image: cells.from_regions(image, class_ids))]
 
 
@@ -149,7 +148,7 @@ def _similar(args: argparse.Namespace, schema: LabelSchema) -> list[Act]:
         return []
     if None in given:
         raise InputError("--similar-to, --count and --class belong together; give all three.")
-    class_id = _class_id(args.class_name, schema)
+    class_id = schema.by_name(args.class_name).id
 
     def act(session: Session, image_id: str) -> tuple[str, ...]:
         session.similar.find(image_id, args.similar_to)
@@ -159,13 +158,6 @@ def _similar(args: argparse.Namespace, schema: LabelSchema) -> list[Act]:
         return (f"{left_out} cells that somebody vouched for were left as they are.",) if left_out else ()
 
     return [("similar", act)]
-
-
-def _class_id(name: str, schema: LabelSchema) -> int:
-    known = {c.name: c.id for c in schema.classes}
-    if name not in known:
-        raise InputError(f"The project has no class '{name}'; {suggestion(name, known, otherwise='it has')}")
-    return known[name]
 
 
 def _words(text: str) -> tuple[str, ...]:
