@@ -23,7 +23,6 @@ from napari_histoseg.core.palettes import PALETTES
 from napari_histoseg.core.schema import LabelClass
 from napari_histoseg.session import Session
 from napari_histoseg.widgets.parts.panel import Panel
-from napari_histoseg.widgets.parts.pump import soon
 from napari_histoseg.widgets.parts.schema_dialog import SchemaDialog
 from napari_histoseg.widgets.parts.swatch import SIDE_PX, swatch
 from napari_histoseg.widgets.parts.view import View
@@ -64,6 +63,9 @@ class ClassesPanel(Panel):
         self.listen(session.cells.changed, self._count_soon)
         self.listen(session.edited, self._count_soon)
         self._built: object = None
+        self._fitting = QTimer(self)  # new rows have no height before they are shown
+        self._fitting.setSingleShot(True)
+        self._fitting.timeout.connect(self.updateGeometry)
         self._on_appearance_changed()
 
     def sizeHint(self) -> QSize:  # noqa: N802
@@ -136,7 +138,7 @@ class ClassesPanel(Panel):
         self.suggest("open an image; its classes appear here.")
         self._show_chosen()
         self._show_shares()
-        soon(self.updateGeometry)  # new rows have no height before they are shown
+        self._fitting.start()
 
     def _add_row(self, line: int, c: LabelClass, *, is_visible: bool) -> None:
         eye = QCheckBox()

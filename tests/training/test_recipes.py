@@ -138,7 +138,7 @@ def test_compare_prints_the_table_of_a_paper(
     capsys.readouterr()
     assert main(["compare", *folders, "--out", str(tmp_path / "compare")]) == 0
     text = capsys.readouterr().out
-    assert "|  | SPADESegResNet | U-Net | U-Net++ |" in text and "Holm" in text
+    assert "|  | n | SPADESegResNet | U-Net | U-Net++ |" in text and "Holm" in text
     names = {path.name for path in (tmp_path / "compare").iterdir()}
     assert {"models.csv", "ebhi_test_dice.csv", "ebhi_test_dice_numbers.csv", "glas_object_dice.csv"} <= names
     assert {"ebhi_test_dice_epithelium.png", "compare.md"} <= names
