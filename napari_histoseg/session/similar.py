@@ -63,7 +63,7 @@ class SimilarWork:
         self._on_status = on_status
         self._job = OneJob(lane, "features", on_status=self._on_job_status, on_error=on_error)
         self._known: dict[str, _Known] = {}
-        self._batch = _Batch("", _NOBODY)
+        self._batch = _Batch("", _NOBODY, _Known(None))
         self._search = _Search("", _NOBODY)
         review.edited.connect(self._on_edited)
         review.project_changed.connect(self._on_project_changed)
@@ -88,18 +88,19 @@ class SimilarWork:
         if image.mpp is None:
             raise InputError(f"The µm per pixel of '{image.name}' is not known; set it first, then measure its cells.")
         cells = self._cells(image_id)
-        ids = self._of(image_id).missing(cells.ids)
+        known = self._of(image_id)
+        ids = known.missing(cells.ids)
         if not ids.size:
             self._tell(image_id)
             return
-        if self.is_running and self._batch.holds(image_id, ids):
+        if self.is_running and self._batch.holds(known, ids):
             return
         # Only what is looked at is copied; the rest of the map takes no memory.
         window = cells.box_around(ids).pad(int(np.ceil(MARGIN_UM / image.mpp)) + 1).clip(cells.shape)
         instances = np.zeros(cells.shape, np.uint32)
         instances[window.slices] = cells.instances[window.slices]
         request = FeatureRequest(image, instances, ids, cells.boxes(ids))
-        batch = self._batch = _Batch(image_id, ids)
+        batch = self._batch = _Batch(image_id, ids, known)
         factory, take = partial(measure_cells, request), partial(self._on_measured, batch)
         self._job.start(factory, image_id, take, priority=Priority.INTERACTIVE)
 
@@ -191,10 +192,9 @@ class SimilarWork:
         self.forget()
 
     def _on_measured(self, batch: _Batch, values: NDArray[np.float32]) -> str:
-        known = self._of(batch.image_id)
-        known.keep(batch.ids, values)
+        batch.known.keep(batch.ids, values)
         for numbers in batch.changed:
-            known.forget(numbers)
+            batch.known.forget(numbers)
         return f"Measured {len(batch.ids)} cells."
 
     def _on_job_status(self, status: JobStatus) -> None:
@@ -214,7 +214,12 @@ class SimilarWork:
         return self._review.need_project().cells(image_id)
 
     def _of(self, image_id: str) -> _Known:
-        return self._known.setdefault(image_id, _Known())
+        """What is known of an image; nothing any more when it got another resolution."""
+        mpp = self._review.need_project().image(image_id).mpp
+        known = self._known.get(image_id)
+        if known is None or known.mpp != mpp:
+            known = self._known[image_id] = _Known(mpp)
+        return known
 
 
 _NOBODY = np.zeros(0, np.int64)
@@ -233,21 +238,23 @@ class _Search:
 
 @dataclass(eq=False)
 class _Batch:
-    """Cells that are being measured, and numbers of those that changed since that began."""
+    """Cells that are being measured, where that is kept, and numbers of those that changed since that began."""
 
     image_id: str
     ids: NDArray[np.int64]
+    known: _Known
     changed: list[NDArray[np.int64]] = field(default_factory=list)
 
-    def holds(self, image_id: str, ids: NDArray[np.int64]) -> bool:
+    def holds(self, known: _Known, ids: NDArray[np.int64]) -> bool:
         """Whether measuring these cells would find nothing else."""
-        return self.image_id == image_id and not self.changed and bool(np.isin(ids, self.ids).all())
+        return self.known is known and not self.changed and bool(np.isin(ids, self.ids).all())
 
 
 class _Known:
-    """The features of an image's cells by number, as far as they are known."""
+    """The features of an image's cells by number, as far as they are known, at so many µm per pixel."""
 
-    def __init__(self) -> None:
+    def __init__(self, mpp: float | None) -> None:
+        self.mpp = mpp
         self._values = np.full((0, len(FEATURES)), np.nan, np.float32)
         self._is_known = np.zeros(0, bool)
 

@@ -140,6 +140,23 @@ def test_what_changes_while_it_is_measured_is_not_taken_for_known(ready: tuple[S
     assert np.flatnonzero(np.isnan(session.similar.features(image_id)["area"])).tolist() == [7]
 
 
+def test_another_resolution_makes_what_was_measured_unknown(ready: tuple[Session, str]) -> None:
+    session, image_id = ready
+    session.similar.measure(image_id)
+    wait(session)
+    area = session.similar.features(image_id)["area"]
+    session.set_mpp(image_id, 0.5)
+    assert np.isnan(session.similar.features(image_id)["area"]).all()
+    session.similar.measure(image_id)
+    session.set_mpp(image_id, 0.4)
+    wait(session)
+    assert np.isnan(session.similar.features(image_id)["area"]).all(), "measured for the resolution before"
+    session.set_mpp(image_id, 0.5)
+    session.similar.measure(image_id)
+    wait(session)
+    np.testing.assert_allclose(session.similar.features(image_id)["area"], 4 * area, rtol=1e-6)
+
+
 def test_it_can_be_stopped_and_starts_anew(ready: tuple[Session, str]) -> None:
     session, image_id = ready
     heard: list[str] = []
