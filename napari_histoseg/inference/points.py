@@ -132,13 +132,22 @@ def cells_from_points(
     classes[used.numbers] = used.class_ids
     labels = classes[instances]
     if rules.unlabelled == "ignore":
-        for box in whole.tiles(_TILE_PX):
-            labels[box.slices][(instances[box.slices] == 0) & (ground.nuclei(box).labels > 0)] = IGNORE
+        run_job(ignore_unmarked(labels, instances, ground=ground))
     stain = np.empty(whole.shape, np.float32)
     for box in whole.tiles(_TILE_PX):
         stain[box.slices] = haematoxylin(pixels[box.slices])
     table = cell_table(instances, mpp, class_ids=classes[1:], haematoxylin=stain)
     return PointCells(labels, instances, table, len(points) - len(within), len(within) - len(used))
+
+
+def ignore_unmarked(labels: NDArray[np.uint8], instances: NDArray[np.integer], *, ground: Ground) -> Job[None]:
+    """Set labels (H, W), in place, to ``IGNORE`` where a nucleus is stained but no cell is, as a job of tiles."""
+    tiles = list(Box.of_shape(labels.shape).tiles(_TILE_PX))
+    for done, box in enumerate(tiles):
+        yield Progress(done, len(tiles), "Outlining nuclei.")
+        for _ in ground.outlining(box):
+            yield Progress(done, len(tiles), "Outlining nuclei.")
+        labels[box.slices][(instances[box.slices] == 0) & (ground.nuclei(box).labels > 0)] = IGNORE
 
 
 def grow(ground: Ground, points: Points, *, rules: PointRules, is_taken: Taken | None = None) -> Job[NDArray[np.int32]]:

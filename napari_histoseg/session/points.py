@@ -14,9 +14,7 @@ from psygnal import Signal
 
 from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import Origin
-from napari_histoseg.core.errors import ProjectError
-from napari_histoseg.core.schema import IGNORE
-from napari_histoseg.jobs.job import Progress
+from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.jobs.lane import Priority
 from napari_histoseg.session.one_job import OneJob
 from napari_histoseg.session.point_editing import PointEditing, Unlabelled
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     from napari_histoseg.session.status import JobStatus
 
 _BACKGROUND = 0
-_TILE_PX = 512
 
 
 class PointWork(PointEditing):
@@ -156,10 +153,13 @@ class PointWork(PointEditing):
         """Start painting all cells into the labels with background around them, as a job of the kind "points".
 
         Stained nuclei without a cell get no label when `unlabelled` is "ignore", so that nobody learns from them, and
-        are background otherwise. Returns at once; one edit follows, as a person's. Errors as in `add`.
+        are background otherwise. Returns at once; one edit follows, as a person's. Errors as in `add`, and
+        ``InputError`` when there are no cells.
         """
         cells, ground = self._cells(image_id), self._grounds.known(image_id)
         self._check_writable()
+        if not len(cells):
+            raise InputError("The image has no cells that could be painted; place points or find nuclei first.")
         changes = self._changes[image_id]
 
         def take(result: tuple[Ground, NDArray[np.uint8]]) -> str:
@@ -210,10 +210,14 @@ class PointWork(PointEditing):
         )
 
         def keep(result: tuple[Ground, tuple[Doubt, ...]]) -> None:
-            if self._review.project is project:
+            if self._review.project is not project:
+                return
+            self._doubts[image_id] = result[1], first_new
+            self.doubts_changed.emit(image_id)
+            try:
                 self._grounds.keep(image_id, result[0])
-                self._doubts[image_id] = result[1], first_new
-                self.doubts_changed.emit(image_id)
+            except ProjectError as error:  # the project cannot be written any more
+                self._on_error(error)
 
         if self._looking is not None:
             self._looking.cancel()
@@ -246,14 +250,12 @@ def _paint(
     unlabelled: Unlabelled,
 ) -> Job[tuple[Ground, NDArray[np.uint8]]]:
     """The ground of an image and the class of each pixel, by that of its cell."""
+    from napari_histoseg.inference.points import ignore_unmarked
+
     found: Any = (yield from finding()) if ground is None else ground
     labels = classes[instances]
     if unlabelled == "ignore":
-        tiles = list(Box.of_shape(labels.shape).tiles(_TILE_PX))
-        for done, box in enumerate(tiles):
-            for _ in found.outlining(box):
-                yield Progress(done, len(tiles), "Outlining nuclei.")
-            labels[box.slices][(instances[box.slices] == 0) & (found.nuclei(box).labels > 0)] = IGNORE
+        yield from ignore_unmarked(labels, instances, ground=found)
     return found, labels
 
 

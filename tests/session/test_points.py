@@ -17,6 +17,7 @@ from napari_histoseg.core.box import Box
 from napari_histoseg.core.cell_patch import Origin
 from napari_histoseg.core.errors import InputError, ProjectError
 from napari_histoseg.core.image import ImageRef, image_from_array
+from napari_histoseg.core.project import Project
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.inference.points import solve_box
 from napari_histoseg.session import JobStatus, Session
@@ -393,6 +394,11 @@ def test_cells_become_labels_and_unmarked_nuclei_by_the_setting(full: Bench) -> 
     np.testing.assert_array_equal(full.session.displayed(full.image_id), labels)
 
 
+def test_without_cells_no_labels_are_replaced(bench: Bench) -> None:
+    with pytest.raises(InputError, match="no cells"):
+        bench.points.to_labels(bench.image_id)
+
+
 def test_a_project_for_reading_only_starts_nothing(full: Bench) -> None:
     project = full.session.project
     assert project is not None
@@ -412,6 +418,19 @@ def test_settings_are_remembered_with_the_project(bench: Bench) -> None:
     bench.session.close_project()
     bench.session.open_project(path)
     assert (bench.points.mode, bench.points.unlabelled) == ("contour", "background")
+
+
+def test_a_full_disk_is_told_and_doubtful_cells_are_shown_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(_project: Project, _key: str, _value: object) -> None:
+        raise ProjectError("The disk is full.")
+
+    monkeypatch.setattr(Project, "set_setting", full_disk)
+    bench.points.refresh_doubts(bench.image_id)
+    wait(bench.session)
+    assert bench.points.doubts(bench.image_id)
+    assert bench.errors == ["The disk is full."]
 
 
 def test_doubtful_cells_are_found_and_forgotten_with_the_project(full: Bench) -> None:
