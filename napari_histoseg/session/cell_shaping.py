@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from napari_histoseg.core.cell_plane import Cells
     from napari_histoseg.core.edit import Edit
 
+Word = tuple[Origin, bool] | tuple[None, None]
+"""Who drew the outlines and whether a person vouches for them; None leaves both as they are."""
+
 _SMOOTH_UM = 0.5
 _SMOOTH_PX = 2.0
 """Where the µm per pixel is unknown."""
@@ -110,7 +113,7 @@ class CellShaping(CellLook):
             return None
         box = cells.box_around(chosen).pad(margin_px).clip(cells.shape)
         after = change(np.asarray(cells.instances[box.slices]), boxes_in(cells, chosen, box))
-        word: tuple[Origin, bool] | tuple[None, None] = (None, None) if ids is None else (Origin.PERSON, True)
+        word: Word = (None, None) if ids is None else (Origin.PERSON, True)
         return self._edit(image_id, box, after, tool=tool, origin=word[0], verified=word[1])
 
     def _edit(

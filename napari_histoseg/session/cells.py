@@ -17,7 +17,7 @@ from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.inference.cell_finding import Outline
 from napari_histoseg.session.cell_look import Ids, places_of
-from napari_histoseg.session.cell_shaping import CellShaping, boxes_in
+from napari_histoseg.session.cell_shaping import CellShaping, Word, boxes_in
 
 if TYPE_CHECKING:
     from napari_histoseg.core.edit import Edit
@@ -133,9 +133,10 @@ class CellWork(CellShaping):
             for number, box in zip(chosen.tolist(), corners, strict=True)
         }
         if outlines:
-            self._repaint(image_id, outlines, partial(self._take_outlines, image_id, len(outlines)))
+            word: Word = (None, None) if ids is None else (Origin.MODEL, True)
+            self._repaint(image_id, outlines, partial(self._take_outlines, image_id, len(outlines), word))
 
-    def _take_outlines(self, image_id: str, asked: int, outlines: Mapping[int, Outline]) -> str:
+    def _take_outlines(self, image_id: str, asked: int, word: Word, outlines: Mapping[int, Outline]) -> str:
         """Give cells that are still there the outlines that a model found; what came of it, in a sentence."""
         cells = self.of(image_id)
         there = {number: found for number, found in outlines.items() if number in cells}
@@ -147,5 +148,5 @@ class CellWork(CellShaping):
             box = box.union(around)
         local = {number: (around.relative_to(box), mask) for number, (around, mask) in there.items()}
         after = outline_each(np.asarray(cells.instances[box.slices]), boxes_in(cells, ids, box), local)
-        self._edit(image_id, box, after, tool="repaint", origin=Origin.MODEL)
+        self._edit(image_id, box, after, tool="repaint", origin=word[0], verified=word[1])
         return f"{len(there)} of {asked} cells outlined anew." if asked > 1 else "The cell was outlined anew."

@@ -182,6 +182,25 @@ def test_a_cell_is_outlined_anew_by_the_active_model(session: Session) -> None:
     assert heard[-1].state == "cancelled" and (cells.instances != found).any()
 
 
+def test_all_cells_outlined_anew_are_no_persons_word(session: Session) -> None:
+    session.choose_model(WATERSHED)
+    image_id = session.add_image(nuclei()).id
+    session.segment(image_id)
+    wait(session)
+    cells, found = session.cells.of(image_id), session.cells.of(image_id).instances.copy()
+    first = session.cells.at(image_id, *MIDDLES[0])
+    session.cells.grow(image_id, None, 2)
+    session.cells.verify(image_id, [first])
+    y, x = MIDDLES[1]
+    session.points.add(image_id, y, x, 1)
+    second = session.cells.at(image_id, y, x)
+    session.cells.repaint(image_id, None)
+    wait(session)
+    assert ((cells.instances > 0) == (found > 0)).all()
+    assert cells.ids[cells.is_verified(cells.ids)].tolist() == [first], "what a person vouched for stays so"
+    assert cells.origin_of([second]) == [Origin.POINT] and cells.points().ids.tolist() == [second]
+
+
 def test_a_model_of_regions_cannot_repaint_cells(session: Session, tiny_weights: Path) -> None:
     session.choose_model(WATERSHED)
     image_id = session.add_image(nuclei()).id
