@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from napari_histoseg.cli.console import print_json
+from napari_histoseg.cli.parser import add_json
 from napari_histoseg.core.project import Project
 
 _MB = 1e6
@@ -20,7 +21,7 @@ def add_compact(parser: argparse.ArgumentParser) -> None:
         help="undo reaches N days back; who did older work and when stays. The project remembers it",
     )
     keep.add_argument("--keep-all", action="store_true", help="undo reaches back to the beginning, the default")
-    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    add_json(parser)
 
 
 def project_compact(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from napari_histoseg.cli.console import print_json, print_table
+from napari_histoseg.cli.parser import add_json
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.project import Project
 from napari_histoseg.core.schema import IGNORE, LabelSchema
@@ -28,7 +29,7 @@ def add_schema(parser: argparse.ArgumentParser) -> None:
         metavar=f"OTHER|{UNKNOWN}|{KEEP}",
         help=f"what pixels and cells of deleted classes become; with '{KEEP}' a class that they carry stays",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    add_json(parser)
 
 
 def project_schema(args: argparse.Namespace) -> int:

@@ -34,6 +34,7 @@ _TOOLS = {
     "recovered": "Brought back after damage",
     "import": "Brought in",
     "accept": "Accepted",
+    "repaint": "Outlined anew",
     REASSIGNED: "Given another class",
 }
 
