@@ -118,7 +118,9 @@ def brought_back(schema: LabelSchema, ids: Collection[int]) -> LabelSchema:
     """The schema with those of its retired classes in the list again; names and keys taken meanwhile give way."""
     for old in [c for c in schema.retired if c.id in ids]:
         names = {c.name.casefold() for c in schema.classes}
-        name = old.name if old.name.casefold() not in names else f"{old.name} (before)"
+        name = old.name
+        while name.casefold() in names:
+            name += " (before)"
         key = None if old.key in {c.key for c in schema.classes} else old.key
         others = tuple(replace(c, former=_without(c.former, old.name)) for c in schema.classes)
         back = replace(old, name=name, key=key)

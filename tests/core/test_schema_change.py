@@ -247,6 +247,24 @@ ACTS = st.lists(
 )
 
 
+def test_every_class_of_one_name_comes_back(study: Project) -> None:
+    one, corner = study.images[0].id, Box(0, 0, 4, 4)
+    was = study.schema.by_id(MALIGNANT).name
+    labels = study.planes(one).labels.copy()
+    study.change_schema([RemoveClass(MALIGNANT, NORMAL)])
+    study.change_schema([AddClass(was)])
+    again = study.schema.by_name(was).id
+    filled(study, one, again, corner)
+    study.change_schema([RemoveClass(again, NORMAL)])
+    study.change_schema([AddClass(was)])
+    while study.undo(one):
+        if np.array_equal(study.planes(one).labels, labels):
+            break
+    np.testing.assert_array_equal(study.planes(one).labels, labels)
+    assert {MALIGNANT, again} <= set(study.schema.ids)
+    study.close()
+
+
 @settings(max_examples=20, deadline=None)
 @given(acts=ACTS)
 def test_undo_all_and_redo_all_across_schemas(
