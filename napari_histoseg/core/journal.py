@@ -123,7 +123,7 @@ class Journal:
         data = patch.encode() if target is None else None  # undo and redo point to the patch of their target
         cells = patch.cells if isinstance(patch, CellPatch) else None
         row = (image_id, at, author, tool, kind, *_corners(box), patch.changed, target)
-        with self._writing():
+        with self.together():
             cursor = self._db.execute(
                 "INSERT INTO edits VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*row, data, _checksum(row, cells), cells),
@@ -241,7 +241,7 @@ class Journal:
 
         It is one transaction; returns how many edits lost their pixels.
         """
-        with self._writing():
+        with self.together():
             write_bases(self._db, bases)
             dropped = drop_pixels(self._db, until)
         self._recent = RecentPatches()
@@ -268,7 +268,7 @@ class Journal:
 
     def skip_to(self, seq: int) -> None:
         """Number later edits from ``seq`` + 1 on, so that a number that was ever used is not used again."""
-        with self._writing():
+        with self.together():
             used = max(seq, self.last_seq())
             self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'edits'")
             self._db.execute("INSERT INTO sqlite_sequence VALUES ('edits', ?)", (used,))
@@ -292,13 +292,17 @@ class Journal:
             push(done, undone, seq, kind, target)
         return done, undone
 
+    def kind(self, seq: int) -> str:
+        """What kind of act an edit is, as its row says; `record` checks that."""
+        return str(self._db.execute("SELECT kind FROM edits WHERE seq = ?", (seq,)).fetchone()[0])
+
     def _damaged(self, seq: int) -> str:
         return f"Edit {seq} in the journal of '{self._path.parent}' is damaged"
 
     # images, settings, runs ----------------------------------------------------------------------------------------
 
     def put_image(self, image_id: str, entry: dict[str, Any]) -> None:
-        with self._writing():
+        with self.together():
             self._db.execute("INSERT OR REPLACE INTO images VALUES (?, ?)", (image_id, json.dumps(entry)))
 
     def images(self) -> dict[str, dict[str, Any]]:
@@ -306,7 +310,7 @@ class Journal:
 
     def put_setting(self, key: str, value: Any) -> None:
         """Remember a JSON value; None forgets it."""
-        with self._writing():
+        with self.together():
             if value is None:
                 self._db.execute("DELETE FROM settings WHERE key = ?", (key,))
             else:
@@ -317,7 +321,7 @@ class Journal:
         return default if row is None else json.loads(row[0])
 
     def begin_run(self, image_id: str, *, model: str, revision: str | None, box: Box) -> int:
-        with self._writing():
+        with self.together():
             cursor = self._db.execute(
                 "INSERT INTO runs (image_id, model, revision, y0, x0, y1, x1, started_at, state) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'running')",
@@ -326,12 +330,12 @@ class Journal:
         return cast(int, cursor.lastrowid)
 
     def end_run(self, run_id: int, state: str) -> None:
-        with self._writing():
+        with self.together():
             self._db.execute("UPDATE runs SET state = ?, ended_at = ? WHERE id = ?", (state, time.time(), run_id))
 
     def interrupt_runs(self) -> None:
         """Mark runs that an earlier process never ended."""
-        with self._writing():
+        with self.together():
             self._db.execute("UPDATE runs SET state = 'interrupted' WHERE state = 'running'")
 
     def runs(self, image_id: str | None = None) -> tuple[Run, ...]:
@@ -351,13 +355,10 @@ class Journal:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Commit everything that is written inside at once or, when it fails, nothing of it; errors as in `append`."""
-        with self._writing():
-            yield
+        """Commit everything that is written inside at once or, when it fails, nothing of it; errors as in `append`.
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One transaction, or a part of the one under way; on failure nothing of it remains."""
+        Inside another one it is a part of that.
+        """
         if self._read_only:
             raise ProjectError(
                 f"The project '{self._path.parent}' is open for reading only, so nothing can be changed in it; "

@@ -259,6 +259,10 @@ class Project(Compacting, SchemaEditing, CellEditing):
         """Number of edits in force."""
         return len(self._stack(image_id)[0])
 
+    def is_edited(self, image_id: str) -> bool:
+        """Whether any edit in force is more than nuclei that a model found."""
+        return any(self._journal.kind(seq) != "run" for seq in reversed(self._stack(image_id)[0]))
+
     def counts(self, image_id: str) -> dict[int, int]:
         """Pixels painted by the person, by class id."""
         pixels = self.planes(image_id).edited_pixels

@@ -52,6 +52,22 @@ def test_a_run_is_one_edit_with_all_its_cells(study: tuple[Project, str]) -> Non
     assert_consistent(cells)
 
 
+def test_nuclei_that_a_model_found_are_no_edit_of_a_person(study: tuple[Project, str]) -> None:
+    project, image_id = study
+    assert project.edit_count(image_id) == 1 and not project.is_edited(image_id)
+    project.set_class(image_id, [3], 2)
+    project.replace_cells(image_id, disks(step=9), {}, tool="model", origin=Origin.MODEL)
+    assert project.is_edited(image_id)
+    project.undo(image_id)
+    project.undo(image_id)
+    assert not project.is_edited(image_id)
+    project.redo(image_id)
+    assert project.is_edited(image_id)
+    project.undo(image_id)
+    project.undo(image_id)
+    assert not project.is_edited(image_id), "nothing at all is in force"
+
+
 def test_the_table_is_that_of_a_count_from_scratch(study: tuple[Project, str]) -> None:
     project, image_id = study
     table = project.cells(image_id).table(0.5)
