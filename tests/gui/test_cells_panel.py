@@ -206,6 +206,16 @@ def test_all_cells_from_a_file_of_points_and_back(
     assert len((tmp_path / "out.csv").read_text().splitlines()) == len(PHANTOM.cells) + 1
 
 
+def test_labels_from_cells_have_background_around_them(filled: Any, qtbot: Any) -> None:
+    instances = cells_of(filled).instances
+    press(panel(filled), "Labels from cells")
+    qtbot.waitUntil(lambda: filled.session.is_running("points"), timeout=5_000)
+    qtbot.waitUntil(lambda: not filled.session.is_running("points"), timeout=60_000)
+    shown = filled.session.displayed(filled.bridge.images.current)
+    np.testing.assert_array_equal(shown[instances > 0], cells_of(filled).class_lookup[instances[instances > 0]])
+    assert (shown[instances == 0] == 0).mean() > 0.9
+
+
 def test_the_table_chooses_classes_and_jumps(filled: Any, qtbot: Any) -> None:
     open_fold(filled, "All cells")
     settle(qtbot)

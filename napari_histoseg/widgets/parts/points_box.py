@@ -6,6 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
+    QHBoxLayout,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -34,10 +35,12 @@ _RUN = (
     "Outline all cells anew from their points, for instance after choosing another way above. Cells that you drew, "
     "changed or checked stay as they are"
 )
+_NUCLEI = "What stained nuclei without a cell become in labels from cells"
+_PAINT = "Replace the labels of the image by its cells with background around them, for training; undo brings them back"
 
 
 class PointsBox(QWidget):
-    """Way of growing, and Cells from points with its progress."""
+    """Way of growing, Cells from points and Labels from cells, and their progress."""
 
     def __init__(self, session: Session, view: View) -> None:
         super().__init__()
@@ -50,15 +53,20 @@ class PointsBox(QWidget):
         form.setVerticalSpacing(3)
         self._mode = _combo(_MODES, "How a point becomes the outline of its nucleus")
         self._mode.activated.connect(lambda _: self._on_mode_chosen())
-        self._unlabelled = _combo(_UNLABELLED, "What stained nuclei without a point count as in training and exports")
+        self._unlabelled = _combo(_UNLABELLED, _NUCLEI)
         self._unlabelled.activated.connect(lambda _: self._on_unlabelled_chosen())
         form.addRow("Outlines", self._mode)
         form.addRow("Unmarked nuclei", self._unlabelled)
         column.addLayout(form)
         self._run = QPushButton("Cells from points")
         self._run.clicked.connect(lambda _=False: self._on_run_clicked())
+        self._paint = QPushButton("Labels from cells")
+        self._paint.clicked.connect(lambda _=False: self._on_paint_clicked())
         self._progress = ProgressRow()
-        column.addWidget(self._run)
+        row = QHBoxLayout()
+        row.addWidget(self._run)
+        row.addWidget(self._paint)
+        column.addLayout(row)
         column.addWidget(self._progress)
 
     def refresh(self, points: int, reason: str) -> None:
@@ -82,7 +90,8 @@ class PointsBox(QWidget):
         else:
             allow(self._run, _RUN, missing)
         allow(self._mode, "How a point becomes the outline of its nucleus", reason)
-        allow(self._unlabelled, "What stained nuclei without a point count as in training and exports", reason)
+        allow(self._unlabelled, _NUCLEI, reason)
+        allow(self._paint, _PAINT, reason or ("cells or labels are being made; wait or cancel." if is_running else ""))
 
     def show_status(self, status: JobStatus) -> None:
         """Show how far the run is."""
@@ -103,6 +112,12 @@ class PointsBox(QWidget):
         elif image_id is not None:
             with telling(self._view):
                 self._session.points.solve(image_id)
+
+    def _on_paint_clicked(self) -> None:
+        image_id = self._view.images.current
+        if image_id is not None:
+            with telling(self._view):
+                self._session.points.to_labels(image_id)
 
 
 def _combo(choices: tuple[tuple[str, str, str], ...], tooltip: str) -> QComboBox:
