@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from napari_histoseg.core.edit import Edit, Record
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.history import Effort, efforts
+from napari_histoseg.models.registry import list_models
 
 if TYPE_CHECKING:
     from napari_histoseg.core.project import Project
@@ -67,7 +68,7 @@ class History:
         project = self._review.project
         records, self.damaged = ((), ()) if project is None else project.history()
         self._records = list(records)
-        self._notes = [] if project is None else _notes(project)
+        self._notes = [] if project is None else _notes(project, self._records)
         self._stacks.clear()
         for image_id in dict.fromkeys(record.image_id for record in self._records):
             self._restack(image_id)
@@ -149,11 +150,16 @@ def _act(record: Record) -> Act:
     return Act(record.at, record.author, record.image_id, record)
 
 
-def _notes(project: Project) -> list[Act]:
-    """Runs of models, which change only what nobody has vouched for, and changes of the list of classes."""
+def _notes(project: Project, records: list[Record]) -> list[Act]:
+    """Runs of models, which change only what nobody has vouched for, and changes of the list of classes.
+
+    A run that brought cells has a row of its own among the records.
+    """
+    brought = [record for record in records if record.kind == "run"]
     runs = [
-        Act(run.started_at, "" if run.model == "import" else run.model, run.image_id, note=_said(run))
+        Act(run.started_at, "" if run.model == "import" else _title(run.model), run.image_id, note=_said(run))
         for run in project.runs()
+        if not any(_is_of(record, run) for record in brought)
     ]
     changes = [Act(note.at, note.author, None, note=note.told) for note in project.schema_notes]
     return sorted((*runs, *changes), key=lambda act: act.at)
@@ -162,4 +168,16 @@ def _notes(project: Project) -> list[Act]:
 def _said(run: Run) -> str:
     if run.model == "import":
         return "Masks brought in as a proposal"
-    return f"Run of {run.model}" + ("" if run.state == "done" else f", {run.state}")
+    return f"Run of {_title(run.model)}" + ("" if run.state == "done" else f", {run.state}")
+
+
+def _is_of(record: Record, run: Run) -> bool:
+    """Whether the cells of a record came from a run: there is one run of an image at a time."""
+    ended_at = float("inf") if run.ended_at is None else run.ended_at
+    return record.image_id == run.image_id and run.started_at <= record.at <= ended_at
+
+
+def _title(model_id: str) -> str:
+    """What a person calls a model; its id when it is not installed any more."""
+    titles = {model.spec.id: model.spec.title for model in list_models()}
+    return titles.get(model_id, model_id)

@@ -20,6 +20,8 @@ from napari_histoseg.widgets.parts.times import duration
 
 if TYPE_CHECKING:
     from napari_histoseg.core.edit import Edit
+    from napari_histoseg.core.history import Effort
+    from napari_histoseg.core.run import Run
     from napari_histoseg.session import Session
     from napari_histoseg.widgets.parts.view import View
 
@@ -36,7 +38,7 @@ class HistoryPanel(Panel):
         self._history = History(session)
         self._steps: Iterator[int] | None = None
         self._is_stale = True
-        self._known_runs = 0
+        self._known_runs: tuple[Run, ...] = ()
         self._model = HistoryModel(session, self._history)
         self._table = history_view(self._model)
         self._table.doubleClicked.connect(lambda index: self.go_to_place(self._model.act(index.row())))
@@ -155,7 +157,7 @@ class HistoryPanel(Panel):
         self._keep.refresh()
         self._history.reload()
         project, image_id = self._session.project, self._image_id()
-        self._known_runs = 0 if project is None else len(project.runs())
+        self._known_runs = () if project is None else project.runs()
         names = {} if project is None or image_id is not None else {entry.id: entry.name for entry in project.images}
         no_image = project is None or (self._which.currentIndex() == 0 and image_id is None)
         self._model.show_acts([] if no_image else self._history.acts(image_id), names)
@@ -194,7 +196,7 @@ class HistoryPanel(Panel):
     def _catch_up(self) -> None:
         """What need not follow every edit at once."""
         project = self._session.project
-        if project is not None and len(project.runs()) != self._known_runs:
+        if project is not None and project.runs() != self._known_runs:
             self._reload()
         else:
             self._show_effort()
@@ -206,8 +208,8 @@ class HistoryPanel(Panel):
             return
         names = {entry.id: entry.name for entry in project.images}
         told = [
-            f"{names.get(effort.image_id, 'image')}: {effort.edits} edits ({effort.undone} of them undo), "
-            f"{duration(effort.active_s)} by {', '.join(effort.authors)}"
+            f"{names.get(effort.image_id, 'image')}: {_edits(effort)}, {duration(effort.active_s)} "
+            f"by {', '.join(effort.authors)}"
             for effort in self._history.effort(image_id)
         ]
         self._effort.setText("\n".join((*told, *self._history.damaged)) or "Nothing was done yet.")
@@ -241,6 +243,11 @@ def _why_not(standing: str | None, *, is_own: bool, can_write: bool) -> str:
     if not is_own:
         return "Show its image first (double click)"
     return "Take back what came later, or do again what was taken back, up to this line; each step can be undone"
+
+
+def _edits(effort: Effort) -> str:
+    told = "1 edit" if effort.edits == 1 else f"{effort.edits} edits"
+    return f"{told} ({effort.undone} of them undo)" if effort.undone else told
 
 
 def _timer(parent: HistoryPanel, interval_ms: int, slot: Any, *, is_single: bool = False) -> QTimer:

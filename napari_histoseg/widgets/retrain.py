@@ -183,37 +183,37 @@ class RetrainPanel(Panel):
     def _refresh_button(self) -> None:
         session = self._session
         is_running = self._is_running
-        corrected = self._corrected()
-        is_ready = session.active is not None and session.active.can_learn and corrected > 0
+        is_corrected = self._is_corrected()
+        is_ready = session.active is not None and session.active.can_learn and is_corrected
         self._run.setText("Cancel" if is_running else "Retrain on edits")
         self._run.setToolTip(
-            "Stop; the model stays as it is" if is_running else "Learn from everything you painted or accepted"
+            "Stop; the model stays as it is"
+            if is_running
+            else "Learn from everything you painted, accepted or corrected as cells"
         )
         self._run.setEnabled(is_running or is_ready)
         self._form.setEnabled(not is_running)
         self._form.setVisible(not is_running)
         self._reference.setVisible(not is_running)
         self._copy.setEnabled(is_ready)
-        self.suggest(self._next(is_running, corrected))
+        self.suggest(self._next(is_running, is_corrected=is_corrected))
 
-    def _corrected(self) -> int:
+    def _is_corrected(self) -> bool:
         project = self._session.project
-        if project is None:
-            return 0
-        return sum(project.edit_count(entry.id) for entry in project.images)
+        return project is not None and any(project.is_edited(entry.id) for entry in project.images)
 
-    def _next(self, is_running: bool, corrected: int) -> str:
+    def _next(self, is_running: bool, *, is_corrected: bool) -> str:
         if is_running:
             return "keep correcting while the model learns; it does not see strokes made from now on."
         if self._session.active is None:
             return "choose a model (tab Segment)."
         if not self._session.active.can_learn:
             return "this model does not learn from labels: choose a network that draws them (tab Segment)."
-        if corrected == 0:
-            return "correct something first (tab Correct)."
+        if not is_corrected:
+            return "correct something first (tab Correct or Cells)."
         if self._session.active.is_untrained:
             return "paint every class in several places, since this model starts from nothing; then press Retrain."
-        return "press Retrain on edits; it learns only from what you painted or accepted."
+        return "press Retrain on edits; it learns only from what you painted, accepted or corrected as cells."
 
 
 def about(revision: Revision) -> str:

@@ -120,6 +120,24 @@ def test_a_proposal_shows_without_a_click(worked: Any, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: column(panel, 0)[0] == "Masks brought in as a proposal", timeout=30_000)
 
 
+def test_the_end_of_a_run_shows_without_a_click(worked: Any, qtbot: Any) -> None:
+    panel, session = worked.panel_shown, worked.session
+    image_id = worked.bridge.images.current
+    run = session.project.begin_run(image_id, model="unknown", revision=None, box=Box(0, 0, 9, 9))
+    session.labels_changed.emit(image_id, Box(0, 0, 9, 9))
+    qtbot.waitUntil(lambda: column(panel, 0)[0] == "Run of unknown, running", timeout=30_000)
+    session.project.end_run(run, "done")
+    session.labels_changed.emit(image_id, Box(0, 0, 9, 9))
+    qtbot.waitUntil(lambda: column(panel, 0)[0] == "Run of unknown", timeout=30_000)
+
+
+def test_effort_in_plain_words(worked: Any, qtbot: Any) -> None:
+    panel, session = worked.panel_shown, worked.session
+    assert "tissue: 6 edits, " in panel._effort.text()
+    session.undo(worked.bridge.images.current)
+    qtbot.waitUntil(lambda: "7 edits (1 of them undo), " in panel._effort.text(), timeout=30_000)
+
+
 def test_less_is_kept_when_the_person_says_so(worked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from qtpy.QtWidgets import QMessageBox
 

@@ -17,6 +17,7 @@ from napari_histoseg.core.cell_patch import Origin
 from napari_histoseg.core.errors import InputError
 from napari_histoseg.core.image import image_from_array
 from napari_histoseg.core.schema_steps import RemoveClass
+from napari_histoseg.models.registry import get_model
 from napari_histoseg.session import Session
 from napari_histoseg.session.history import History
 from napari_histoseg.session.history_files import write_history
@@ -63,6 +64,20 @@ def test_words(session: Session, image_id: str) -> None:
         "Accepted 1 cell",
         "Split 2 cells",
     ]
+
+
+def test_a_run_of_a_model_has_one_line(session: Session, image_id: str) -> None:
+    project, whole = session.need_project(), Box.of_shape(SHAPE)
+    run = project.begin_run(image_id, model="haematoxylin_watershed", revision=None, box=whole)
+    project.replace_cells(image_id, disks(), {1: 1}, tool="Haematoxylin watershed", origin=Origin.MODEL)
+    project.end_run(run, "done")
+    assert [act.note for act in History(session).acts(image_id) if act.record is None] == []
+    assert len(History(session).acts(image_id)) == 9
+    for model, state in (("haematoxylin_watershed", "cancelled"), ("gone", "done")):
+        project.end_run(project.begin_run(image_id, model=model, revision=None, box=whole), state)
+    notes = [(act.note, act.author) for act in History(session).acts(image_id) if act.record is None]
+    title = get_model("haematoxylin_watershed").spec.title
+    assert notes == [("Run of gone", "gone"), (f"Run of {title}, cancelled", title)]
 
 
 def test_what_was_taken_back(session: Session, image_id: str) -> None:
