@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 )
 from skimage.draw import disk
 
+from napari_histoseg.core.cell_patch import Origin
 from napari_histoseg.inference.estimate import Estimate
 from napari_histoseg.learning.plan import FineTunePlan
 from napari_histoseg.widgets.parts.model_combo import ModelCombo
@@ -234,6 +235,20 @@ def test_models_that_learn_from_no_labels_cannot_be_retrained(segmented: Any, ha
     segmented.session.choose_model("haematoxylin_watershed")
     assert not button(retrain, "Retrain on edits").isEnabled()
     assert "does not learn from labels" in retrain.next_step.text()
+
+
+def test_nuclei_that_a_model_found_are_nothing_to_learn_from(segmented: Any, hand: Any) -> None:
+    session, image_id = segmented.session, segmented.bridge.images.current
+    found = np.zeros(session.project.image(image_id).shape, np.uint32)
+    found[20:30, 20:30] = 1
+    session.edited.emit(session.project.replace_cells(image_id, found, {}, tool="model", origin=Origin.MODEL))
+    retrain = panel(segmented, "Retrain")
+    assert not button(retrain, "Retrain on edits").isEnabled()
+    assert "correct something first" in retrain.next_step.text()
+    segmented.bridge.show_labels()
+    segmented.bridge.tools.set_class(2)
+    hand.stroke((60, 60), (60, 190))
+    assert button(retrain, "Retrain on edits").isEnabled()
 
 
 def test_a_reference_folder_is_chosen_remembered_and_left(
