@@ -6,7 +6,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
-    QHBoxLayout,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -63,10 +62,8 @@ class PointsBox(QWidget):
         self._paint = QPushButton("Labels from cells")
         self._paint.clicked.connect(lambda _=False: self._on_paint_clicked())
         self._progress = ProgressRow()
-        row = QHBoxLayout()
-        row.addWidget(self._run)
-        row.addWidget(self._paint)
-        column.addLayout(row)
+        column.addWidget(self._run)
+        column.addWidget(self._paint)
         column.addWidget(self._progress)
 
     def refresh(self, points: int, reason: str) -> None:
