@@ -118,11 +118,6 @@ class CellTools:
         return self._selection
 
     @property
-    def is_outlined(self) -> bool:
-        """Whether cells are outlines only."""
-        return not self._layers.is_filled
-
-    @property
     def image_id(self) -> str | None:
         """The image that is worked on."""
         return self._images.current

@@ -39,7 +39,7 @@ class HistoryPanel(Panel):
         self._steps: Iterator[int] | None = None
         self._is_stale = True
         self._known_runs: tuple[Run, ...] = ()
-        self._model = HistoryModel(session, self._history)
+        self._model = HistoryModel(session, self._history, self)
         self._table = history_view(self._model)
         self._table.doubleClicked.connect(lambda index: self.go_to_place(self._model.act(index.row())))
         self._table.selectionModel().currentRowChanged.connect(self._show_buttons)

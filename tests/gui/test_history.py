@@ -149,10 +149,24 @@ def test_less_is_kept_when_the_person_says_so(worked: Any, monkeypatch: pytest.M
     keep._on_chosen(3)
     assert keep._choice.currentIndex() == 0 and session.project.keep_days is None
     keep.keep(0.0)
-    assert "0 days" in keep._choice.currentText() and len(column(panel, 0)) == 6
+    assert keep._choice.currentText() == "0 days" and len(column(panel, 0)) == 6
+    session.project.set_keep_days(45.0)
+    keep.refresh()
+    assert keep._choice.currentText() == "45 days" and keep._choice.count() == 6
     assert (session.displayed(image_id) == shown).all()
     panel._table.selectRow(3)
     panel.go_back_to(panel._model.act(3))
     panel._go_on()
     assert panel._steps is None and session.project.edit_count(image_id) == 6
     assert not session.project.can_undo(image_id)
+
+
+def test_nothing_ticks_after_the_window(worked: Any) -> None:
+    panel = worked.panel_shown
+    panel.go_back_to(panel._model.act(5))
+    panel._model.data(panel._model.index(0, 0), Qt.ItemDataRole.DecorationRole)
+    panel._counting.start()
+    ticking = [timer for timer in (panel._going, panel._model._drawing, panel._counting) if timer.isActive()]
+    assert len(ticking) == 3
+    worked.close()
+    assert not any(timer.isActive() for timer in ticking)

@@ -99,16 +99,12 @@ class DoubtList(QWidget):
             self._list.setCurrentRow(0)
 
     def _left(self) -> tuple[Doubt, ...]:
-        """Doubts about cells that are still there and that nobody has vouched for."""
+        """Doubts that are open and were not passed over here."""
         image_id = self._view.images.current
         if image_id is None:
             return ()
-        cells, doubts = self._session.cells.of(image_id), self._session.points.doubts(image_id)
-        left = [d for d in doubts if d.cell_id in cells or d.cell_id == 0]
-        left = [d for d in left if self._key(image_id, d) not in self._passed]
-        ids = [d.cell_id for d in left if d.cell_id]
-        verified = dict(zip(ids, cells.is_verified(ids).tolist() if ids else (), strict=True))
-        return tuple(d for d in left if not verified.get(d.cell_id, False))
+        doubts = self._session.points.doubts(image_id)
+        return tuple(d for d in doubts if self._key(image_id, d) not in self._passed)
 
     @staticmethod
     def _key(image_id: str, doubt: Doubt) -> tuple[str, float, float]:

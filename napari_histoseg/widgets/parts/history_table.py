@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt, QTimer
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QColor, QImage, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
@@ -42,10 +42,12 @@ class HistoryModel(QAbstractTableModel):
     ----------
     session : Session
     history : History
+    parent : QObject
+        With whose timers those of the pictures stop.
     """
 
-    def __init__(self, session: Session, history: History) -> None:
-        super().__init__()
+    def __init__(self, session: Session, history: History, parent: QObject) -> None:
+        super().__init__(parent)
         self._session = session
         self._history = history
         self._acts: list[Act] = []

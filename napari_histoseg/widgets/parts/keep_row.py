@@ -46,6 +46,8 @@ class KeepRow(QWidget):
         project = self._session.project
         days = None if project is None else project.keep_days
         known = [choice for choice, _ in _CHOICES]
+        while self._choice.count() > len(known):
+            self._choice.removeItem(len(known))
         if days not in known:  # set by the command
             self._choice.addItem(f"{days:g} days", days)
             known.append(days)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from psygnal import SignalInstance
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_histoseg.core.errors import HistosegError
@@ -58,8 +58,10 @@ class Panel(QScrollArea):
         self._connections.append((signal, slot))
 
     def close_panel(self) -> None:
-        """Stop hearing signals."""
+        """Stop hearing signals, and every timer."""
         _disconnect(self._connections)
+        for timer in self.findChildren(QTimer):
+            timer.stop()
 
     def suggest(self, sentence: str) -> None:
         """Say what to do next."""
