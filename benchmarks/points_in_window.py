@@ -55,7 +55,8 @@ def main() -> int:
     session.edited.connect(lambda _edit: committed.append(clocks()))
     rng = np.random.default_rng(1)
     before = len(session.points.of(image_id).ids)
-    shown, work = [], []
+    shown: list[float] = []
+    work: list[float] = []
     while len(shown) < clicks:
         wait_until(lambda: False, 0.1)
         press_anywhere(canvas, rng)
