@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,8 @@ Recover = Callable[[Exception, JobFactory, int], JobFactory]
 TicketState = Literal["queued", "running", "done", "cancelled", "failed"]
 
 _POLL_S = 0.01
+_EXIT_S = 10.0
+"""A step that still runs when the interpreter ends, and comes back to it from compiled code, aborts the process."""
 
 
 class Priority(IntEnum):
@@ -140,6 +143,7 @@ class Lane:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="histoseg-lane", daemon=True)
                 self._thread.start()
+                atexit.register(self.close, _EXIT_S)
             self._wake.notify_all()
         return ticket
 
@@ -179,7 +183,8 @@ class Lane:
         Returns
         -------
         bool
-            False when a step was still running after ``timeout`` seconds; the thread ends after that step.
+            False when a step was still running after ``timeout`` seconds; the thread ends after that step, for which
+            the end of the program waits a little.
         """
         with self._wake:
             self._is_closed = True
@@ -190,7 +195,10 @@ class Lane:
         if self._thread is None:
             return True
         self._thread.join(timeout)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            return False
+        atexit.unregister(self.close)
+        return True
 
     # The rest runs on the lane's thread, except _deliver and _emit_queued.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -311,3 +313,22 @@ def test_a_finished_job_leaves_nothing_in_memory(lane: Lane) -> None:
     time.sleep(0.05)
     gc.collect()
     assert ticket.is_finished and gone() is None
+
+
+def test_a_program_that_ends_without_closing_ends_its_jobs_first() -> None:
+    code = (
+        "import time\n"
+        "from napari_histoseg.jobs.job import Progress\n"
+        "from napari_histoseg.jobs.lane import Lane, Priority\n"
+        "def job():\n"
+        "    try:\n"
+        "        while True:\n"
+        "            time.sleep(0.01)\n"
+        "            yield Progress(1, 2, 'job')\n"
+        "    finally:\n"
+        "        print('released')\n"
+        "Lane().submit(job, priority=Priority.USER)\n"
+        "time.sleep(0.2)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert ended.stdout == "released\n"
