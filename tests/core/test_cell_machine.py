@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from cell_pictures import SHAPE, assert_consistent, disks, new_project
+from cell_pictures import SHAPE, assert_consistent, disks, hurried, new_project
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -49,7 +49,7 @@ class CellMachine(RuleBasedStateMachine):
         self.set(SMALL)
         self.folder = Path(tempfile.mkdtemp())
         self.project, self.image_id = new_project(self.folder / "p")
-        self.hurry()
+        hurried(self.project)
         self.done: list[bytes] = []
         self.undone: list[bytes] = []
         self.now = self.start = self.state()
@@ -58,10 +58,6 @@ class CellMachine(RuleBasedStateMachine):
     def set(self, values: dict[tuple[ModuleType, str], int]) -> None:
         for (where, name), value in values.items():
             setattr(where, name, value)
-
-    def hurry(self) -> None:
-        """The disk's own pace is measured elsewhere."""
-        self.project._journal._db.execute("PRAGMA synchronous=OFF")
 
     def state(self) -> bytes:
         held, cells = self.project.planes(self.image_id), self.project.cells(self.image_id)
@@ -255,7 +251,7 @@ class CellMachine(RuleBasedStateMachine):
         shutil.rmtree(self.folder / "p")
         (self.folder / "copy").rename(self.folder / "p")
         self.project = Project.open(self.folder / "p")
-        self.hurry()
+        hurried(self.project)
         assert self.project.notes == ()
 
     @invariant()

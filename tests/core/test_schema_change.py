@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cell_pictures import SHAPE, disks
+from cell_pictures import SHAPE, disks, hurried
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -236,17 +236,6 @@ def test_a_class_that_comes_back_gives_way(study: Project) -> None:
     study.close()
 
 
-ACTS = st.lists(
-    st.one_of(
-        st.tuples(st.just("paint"), st.integers(0, 3), st.integers(0, 40)),
-        st.tuples(st.just("class"), st.integers(0, 3), st.integers(1, 30)),
-        st.tuples(st.just("remove"), st.integers(0, 3), st.sampled_from([0, 1, 2, 3, IGNORE])),
-        st.tuples(st.sampled_from(["undo", "redo", "open"]), st.just(0), st.just(0)),
-    ),
-    max_size=12,
-)
-
-
 def test_every_class_of_one_name_comes_back(study: Project) -> None:
     one, corner = study.images[0].id, Box(0, 0, 4, 4)
     was = study.schema.by_id(MALIGNANT).name
@@ -265,19 +254,30 @@ def test_every_class_of_one_name_comes_back(study: Project) -> None:
     study.close()
 
 
+ACTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("paint"), st.integers(0, 3), st.integers(0, 40)),
+        st.tuples(st.just("class"), st.integers(0, 3), st.integers(1, 30)),
+        st.tuples(st.just("remove"), st.integers(0, 3), st.sampled_from([0, 1, 2, 3, IGNORE])),
+        st.tuples(st.sampled_from(["undo", "redo", "open"]), st.just(0), st.just(0)),
+    ),
+    max_size=12,
+)
+
+
 @settings(max_examples=20, deadline=None)
 @given(acts=ACTS)
 def test_undo_all_and_redo_all_across_schemas(
     acts: list[tuple[str, int, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    project = Project.create(tmp_path_factory.mktemp("any") / "p", CELLULARITY)
+    project = hurried(Project.create(tmp_path_factory.mktemp("any") / "p", CELLULARITY))
     image_id = project.add_image(image_from_array(picture(), name="p", mpp=0.5)).id
     start = everything(project)
     project.replace_cells(image_id, disks(), {}, tool="import", origin=Origin.IMPORT)
     for act, class_id, value in acts:
         if act == "open":
             wanted, schema = everything(project), project.schema
-            project = reopened(project)
+            project = hurried(reopened(project))
             assert project.schema == schema
             assert_same(everything(project), wanted)
         elif act in ("undo", "redo"):
