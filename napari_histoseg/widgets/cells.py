@@ -213,7 +213,8 @@ class CellsPanel(Panel):
         names = {IGNORE: "unknown"} | ({} if schema is None else {c.id: c.name for c in schema.classes})
         told = ", ".join(f"{names.get(k, 'unknown')} {_number(n)}" for k, n in sorted(counts.items()))
         checked = int(cells.is_verified(cells.ids).sum())
-        return f"<b>{_number(len(cells))} cells</b>: {told}; {_number(checked)} checked"
+        amount = "1 cell" if len(cells) == 1 else f"{_number(len(cells))} cells"
+        return f"<b>{amount}</b>: {told}; {_number(checked)} checked"
 
     def _next(self) -> str:
         cells, reason = self._view.cells, self._reason_against_growing()

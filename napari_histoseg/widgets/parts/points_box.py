@@ -80,7 +80,8 @@ class PointsBox(QWidget):
         self._mode.setCurrentIndex(self._mode.findData(work.mode))
         self._unlabelled.setCurrentIndex(self._unlabelled.findData(work.unlabelled))
         is_running = self._session.is_running("points")
-        self._run.setText("Cancel" if is_running else f"Cells from {points} points" if points else "Cells from points")
+        amount = "1 point" if points == 1 else f"{points} points" if points else "points"
+        self._run.setText("Cancel" if is_running else f"Cells from {amount}")
         missing = reason or ("" if points else "there is no point yet; place some or import them.")
         if is_running:
             allow(self._run, "Stop; the cells stay as they were", "")
