@@ -406,7 +406,6 @@ def test_keys_walk_through_the_doubtful_cells_and_pass_what_is_settled(
 
 def test_outlines_only_and_back(celled: Any, hand: Any) -> None:
     hand.key("T", shift=True)
-    assert celled.bridge.cells.is_outlined
     colors = layer_of(celled).colormap.color_dict
     assert colors[4 * 1 + INSIDE][3] == 0
     assert colors[4 * 1 + OUTLINE][3] == 1
