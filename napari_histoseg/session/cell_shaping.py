@@ -84,7 +84,7 @@ class CellShaping(CellLook):
         cells = self.of(image_id)
         ids = cells.ids
         small = ids[cells.areas_px(ids) * self._mpp(image_id) ** 2 < um2]
-        return self._done(self._project.delete_cells(image_id, small)) if small.size else None
+        return self._review.tell(self._project.delete_cells(image_id, small)) if small.size else None
 
     def _outline(
         self, image_id: str, cell_id: int, box: Box, mask: NDArray[np.bool_], *, tool: str, classes: Mapping[int, int]
@@ -129,16 +129,11 @@ class CellShaping(CellLook):
         verified: bool | None = True,
     ) -> Edit | None:
         project = self._project
-        return self._done(
+        return self._review.tell(
             project.edit_cells(
                 image_id, box, after, tool=tool, classes=classes, points=points, origin=origin, verified=verified
             )
         )
-
-    def _done(self, edit: Edit | None) -> Edit | None:
-        if edit is not None:
-            self._review.tell(edit)
-        return edit
 
     def _mpp(self, image_id: str) -> float:
         entry = self._project.image(image_id)

@@ -52,26 +52,26 @@ class CellWork(CellShaping):
 
     def set_class(self, image_id: str, ids: Ids, class_id: int) -> Edit | None:
         """Give cells a class; ``IGNORE`` for an unknown one."""
-        return self._done(self._project.set_class(image_id, self._chosen(image_id, ids), class_id))
+        return self._review.tell(self._project.set_class(image_id, self._chosen(image_id, ids), class_id))
 
     def verify(self, image_id: str, ids: Ids) -> Edit | None:
         """Vouch for outline and class of cells."""
-        return self._done(self._project.verify_cells(image_id, self._chosen(image_id, ids)))
+        return self._review.tell(self._project.verify_cells(image_id, self._chosen(image_id, ids)))
 
     def delete(self, image_id: str, ids: Ids) -> Edit | None:
         """Remove cells."""
-        return self._done(self._project.delete_cells(image_id, self._chosen(image_id, ids)))
+        return self._review.tell(self._project.delete_cells(image_id, self._chosen(image_id, ids)))
 
     def merge(self, image_id: str, ids: ArrayLike) -> Edit | None:
         """Make one cell of several; number and class are those of the largest."""
-        return self._done(self._project.merge_cells(image_id, self._chosen(image_id, ids)))
+        return self._review.tell(self._project.merge_cells(image_id, self._chosen(image_id, ids)))
 
     def split(self, image_id: str, line: ArrayLike) -> Edit | None:
         """Cut every cell that a line (n, 2) crosses from side to side; the largest part keeps the number."""
         crossed = self.crossed(image_id, line)
         if not crossed.size:
             raise InputError("The line crosses no cell; draw it across the cells that should be cut.")
-        return self._done(self._project.split_cells(image_id, crossed, line))
+        return self._review.tell(self._project.split_cells(image_id, crossed, line))
 
     def split_at(self, image_id: str, points: ArrayLike) -> Edit | None:
         """Part every cell that holds two or more of the points (n, 2) between them."""
@@ -80,7 +80,7 @@ class CellWork(CellShaping):
         ids, counts = np.unique(held[held > 0], return_counts=True)
         if not (counts > 1).any():
             raise InputError("No cell holds two of the points; set one in each part that a cell should have.")
-        return self._done(self._project.split_cells_at(image_id, ids[counts > 1], places))
+        return self._review.tell(self._project.split_cells_at(image_id, ids[counts > 1], places))
 
     def from_regions(self, image_id: str, class_ids: ArrayLike) -> Edit | None:
         """Make a cell of each connected region that the labels show of those classes; cells that are there stay.
@@ -118,7 +118,7 @@ class CellWork(CellShaping):
         instances = cells.instances[box.slices]
         painted, shown = cells.class_lookup[instances], self._review.displayed(image_id, box)
         after = np.where(is_painted[instances], painted, shown)
-        return self._done(self._project.record(image_id, tool="from cells", box=box, after=after))
+        return self._review.tell(self._project.record(image_id, tool="from cells", box=box, after=after))
 
     def repaint(self, image_id: str, ids: Ids) -> None:
         """Start outlining cells anew with the active model, as a job of the kind "repaint". Returns at once.

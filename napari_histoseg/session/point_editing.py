@@ -167,7 +167,7 @@ class PointEditing:
         edit = self._review.need_project().edit_cells(
             image_id, box, after, tool=tool, classes=classes, points=points, origin=Origin.POINT, verified=None
         )
-        return self._told(edit)
+        return self._review.tell(edit)
 
     def _attach(self, image_id: str, cell_id: int, y: float, x: float, class_id: int | None) -> Edit | None:
         """Give a cell that stays a point, and its class."""
@@ -184,12 +184,7 @@ class PointEditing:
             origin=None,
             verified=None,
         )
-        return self._told(edit)
-
-    def _told(self, edit: Edit | None) -> Edit | None:
-        if edit is not None:
-            self._review.tell(edit)
-        return edit
+        return self._review.tell(edit)
 
     def _check_free(self, image_id: str, y: float, x: float, *, but: int = 0) -> None:
         """``InputError`` when no point of another cell than ``but`` can be placed there."""

@@ -147,7 +147,7 @@ class PointWork(PointEditing):
             origin=Origin.POINT,
             verified=None,
         )
-        return self._told(edit)
+        return self._review.tell(edit)
 
     def to_labels(self, image_id: str) -> None:
         """Start painting all cells into the labels with background around them, as a job of the kind "points".
@@ -167,7 +167,9 @@ class PointWork(PointEditing):
             if self._changes[image_id] != changes:
                 raise ProjectError("The cells were changed meanwhile, so nothing was painted; start again.")
             whole = Box.of_shape(result[1].shape)
-            self._told(self._review.need_project().record(image_id, tool="from cells", box=whole, after=result[1]))
+            self._review.tell(
+                self._review.need_project().record(image_id, tool="from cells", box=whole, after=result[1])
+            )
             return "The cells are in the labels."
 
         classes = cells.class_lookup.copy()

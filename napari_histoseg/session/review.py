@@ -291,18 +291,18 @@ class Review:
         return self._step(image_id, self.need_project().redo)
 
     def _step(self, image_id: str, step: Callable[[str], Edit | None]) -> Edit | None:
-        edit = step(image_id)
-        if edit is not None:
-            self.tell(edit)
-        return edit
+        return self.tell(step(image_id))
 
-    def tell(self, edit: Edit) -> None:
-        """Let everybody know of a committed edit that did not come from the layer that shows it."""
+    def tell(self, edit: Edit | None) -> Edit | None:
+        """Let everybody know of a committed edit that did not come from the layer that shows it; gives it back."""
+        if edit is None:
+            return None
         if isinstance(edit.patch, CellPatch):
             self.cells.changed.emit(edit.image_id, edit.box)
         else:
             self.labels_changed.emit(edit.image_id, edit.box)
         self.edited.emit(edit)
+        return edit
 
     def import_labels(self, image_id: str, labels: NDArray[np.uint8], *, verified: bool) -> Edit | None:
         """Bring in a whole label array of the project's schema, as verified truth or as a proposal."""

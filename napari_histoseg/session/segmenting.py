@@ -73,7 +73,7 @@ class Segmenter:
         *,
         on_status: Callable[[JobStatus], None],
         on_labels: Callable[[str, Box], None],
-        on_cells: Callable[[Edit], None],
+        on_cells: Callable[[Edit], object],
         on_error: Callable[[Exception], None],
     ) -> None:
         self._lane = lane

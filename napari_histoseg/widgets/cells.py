@@ -18,6 +18,7 @@ from napari_histoseg.widgets.parts.clean_box import CleanBox
 from napari_histoseg.widgets.parts.doubt_list import DoubtList
 from napari_histoseg.widgets.parts.fold import Fold
 from napari_histoseg.widgets.parts.help_sheet import HelpSheet
+from napari_histoseg.widgets.parts.numbers import grouped
 from napari_histoseg.widgets.parts.panel import Panel, text_label
 from napari_histoseg.widgets.parts.points_box import PointsBox
 from napari_histoseg.widgets.parts.similar_box import SimilarBox
@@ -211,10 +212,10 @@ class CellsPanel(Panel):
         cells, schema = self._session.cells.of(image_id), self._view.appearance.schema
         counts = cells.counts()
         names = {IGNORE: "unknown"} | ({} if schema is None else {c.id: c.name for c in schema.classes})
-        told = ", ".join(f"{names.get(k, 'unknown')} {_number(n)}" for k, n in sorted(counts.items()))
+        told = ", ".join(f"{names.get(k, 'unknown')} {grouped(n)}" for k, n in sorted(counts.items()))
         checked = int(cells.is_verified(cells.ids).sum())
-        amount = "1 cell" if len(cells) == 1 else f"{_number(len(cells))} cells"
-        return f"<b>{amount}</b>: {told}; {_number(checked)} checked"
+        amount = "1 cell" if len(cells) == 1 else f"{grouped(len(cells))} cells"
+        return f"<b>{amount}</b>: {told}; {grouped(checked)} checked"
 
     def _next(self) -> str:
         cells, reason = self._view.cells, self._reason_against_growing()
@@ -230,11 +231,7 @@ class CellsPanel(Panel):
             chosen = len(cells.selection)
             if chosen == 1:
                 return "press the letter of its class, or mend its outline."
-            return f"press the letter of a class for the {_number(chosen)} chosen, or mend their outlines."
+            return f"press the letter of a class for the {grouped(chosen)} chosen, or mend their outlines."
         if self._doubts.count:
             return "go through the doubtful cells: Enter when right, a class letter when not."
         return "point at a cell and press a class letter, or look for doubtful cells."
-
-
-def _number(count: int) -> str:
-    return f"{count:,}".replace(",", " ")

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 from napari_histoseg.core.palettes import PALETTES
 from napari_histoseg.core.schema import LabelClass
 from napari_histoseg.session import Session
+from napari_histoseg.widgets.parts.numbers import grouped
 from napari_histoseg.widgets.parts.panel import Panel
 from napari_histoseg.widgets.parts.schema_dialog import SchemaDialog
 from napari_histoseg.widgets.parts.swatch import SIDE_PX, swatch
@@ -189,5 +190,5 @@ class ClassesPanel(Panel):
             label.setText(f"{100 * shares.get(class_id, 0.0):.1f} %" if shares else "–")
             label.setVisible(has_regions or not cells)
         for class_id, label in self._cells.items():
-            label.setText(f"{cells.get(class_id, 0):,}".replace(",", "\u2009"))
+            label.setText(grouped(cells.get(class_id, 0)))
             label.setVisible(bool(cells))

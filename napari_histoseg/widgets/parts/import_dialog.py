@@ -26,6 +26,7 @@ from napari_histoseg.core.errors import HistosegError
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.io.masks import About, Mask, guessed_classes
 from napari_histoseg.session.importing import import_mask, look_at_mask
+from napari_histoseg.widgets.parts.numbers import grouped
 from napari_histoseg.widgets.parts.panel import text_label
 from napari_histoseg.widgets.parts.swatch import swatch
 
@@ -161,7 +162,7 @@ class ImportDialog(QDialog):
             shown = QTableWidgetItem(kind.key if kind.name in (None, kind.key) else f"{kind.key}, {kind.name}")
             if kind.color is not None:
                 shown.setIcon(swatch(kind.color))
-            amount = QTableWidgetItem(f"{kind.amount:,}".replace(",", " "))
+            amount = QTableWidgetItem(grouped(kind.amount))
             amount.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
             combo = QComboBox()
             combo.addItem("unknown" if mask.about == "cells" else "– leave out –", IGNORE)
@@ -184,7 +185,7 @@ class ImportDialog(QDialog):
             self._notes.setText("")
             return
         left = [kind for kind in mask.kinds if self.classes[kind.key] == IGNORE]
-        amount = f"{sum(kind.amount for kind in left):,}".replace(",", " ")
+        amount = grouped(sum(kind.amount for kind in left))
         if mask.about == "cells":
             said = f"{amount} cells come in without a class; give it later by key." if left else ""
         else:

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_histoseg.core.schema import IGNORE
 from napari_histoseg.session import JobStatus, Session
 from napari_histoseg.session.similar import MOST_CHOSEN
+from napari_histoseg.widgets.parts.numbers import grouped
 from napari_histoseg.widgets.parts.panel import telling, text_label
 from napari_histoseg.widgets.parts.progress_row import ProgressRow
 from napari_histoseg.widgets.parts.reasons import allow
@@ -206,7 +207,7 @@ class SimilarBox(QWidget):
         count = len(self._marked(image_id))
         with telling(self._view):
             self._session.similar.apply(image_id, self._number.value(), class_id)
-            cells = "1 cell is" if count == 1 else f"{_spaced(count)} cells are"
+            cells = "1 cell is" if count == 1 else f"{grouped(count)} cells are"
             self._view.say("info", f"{cells} {self._class.currentText()} now, on your word; undo takes it back.")
             self.drop()
 
@@ -267,12 +268,8 @@ class SimilarBox(QWidget):
         self._view.cells.preview(marked, class_id)
         changed = int((self._session.cells.of(image_id).class_of(marked) != class_id).sum())
         left_out = self._session.similar.left_out(image_id)
-        said = f"{_spaced(len(marked))} cells are marked, {_spaced(changed)} of them change class."
+        said = f"{grouped(len(marked))} cells are marked, {grouped(changed)} of them change class."
         if left_out:
-            said += f" {_spaced(left_out)} that you checked before are left out."
+            said += f" {grouped(left_out)} that you checked before are left out."
         self._counted.setText(said)
         allow(self._apply, self._apply.toolTip().partition("\n")[0], "" if marked else "no cell is marked.")
-
-
-def _spaced(number: int) -> str:
-    return f"{number:,}".replace(",", " ")
